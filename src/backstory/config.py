@@ -1,0 +1,57 @@
+"""Settings, read once at the edge from the environment, frozen afterwards."""
+
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backstory.errors import UsageError
+
+DEFAULT_SCHEMA = "backstory"
+# PostgreSQL cuts identifiers at 63 bytes; roles named after the schema need room for a suffix.
+MAX_SCHEMA_LENGTH = 48
+
+
+class Settings(BaseSettings):
+    """Where the database is and how it is used.
+
+    `database_url` (DATABASE_URL): a server, 16 or newer; None means the embedded PostgreSQL.
+    `home` (BACKSTORY_HOME): a directory for the embedded database and for runs' spill files.
+    `db_linger` (BACKSTORY_DB_LINGER): seconds the embedded server outlives its last user.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="BACKSTORY_", frozen=True, extra="ignore")
+
+    database_url: str | None = Field(default=None, validation_alias="DATABASE_URL")
+    database_schema: str = Field(default=DEFAULT_SCHEMA, validation_alias="BACKSTORY_SCHEMA")
+    home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("backstory")))
+    db_linger: float = Field(default=600.0, ge=0)
+
+    @field_validator("database_schema")
+    @classmethod
+    def _schema_is_a_plain_name(cls, name: str) -> str:
+        return check_schema_name(name)
+
+    @field_validator("database_url")
+    @classmethod
+    def _blank_is_none(cls, url: str | None) -> str | None:
+        return url or None
+
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        return home.expanduser().absolute()
+
+
+def check_schema_name(name: str) -> str:
+    """Return `name` if it can be a schema of ours, else raise UsageError."""
+    plain = name.isascii() and name.replace("_", "a").isalnum() and name == name.lower()
+    if not plain or not name[0].isalpha() or len(name) > MAX_SCHEMA_LENGTH:
+        raise UsageError(
+            f"{name!r} cannot be a schema name: use up to {MAX_SCHEMA_LENGTH} lower-case letters, "
+            "digits and underscores, beginning with a letter."
+        )
+    if name in {"public", "information_schema"} or name.startswith("pg_"):
+        raise UsageError(f"{name!r} belongs to PostgreSQL: choose another --schema.")
+    return name

@@ -1,0 +1,58 @@
+"""Every error Backstory raises on purpose; the message says what to do next.
+
+    BackstoryError
+    ├── UsageError            the caller asked for something that cannot be (exit code 2)
+    ├── Transient             the same call may succeed later: retry
+    │   └── DatabaseUnreachable
+    └── Terminal              the same call will fail again: something must change first
+        ├── SourceError       an audit log or a list of leads cannot be read
+        ├── DatabaseError     the database refused, or is not what we expect
+        │   └── SchemaMismatch
+        ├── EmbeddedError     the embedded PostgreSQL cannot be started or stopped
+        └── RunError          a run cannot do what was asked of it
+            └── LeaseLost     another worker holds the partition now
+"""
+
+
+class BackstoryError(Exception):
+    """Root of the tree: catch this to catch everything we raise on purpose."""
+
+
+class UsageError(BackstoryError):
+    """The request itself is wrong; the message names the right form."""
+
+
+class Transient(BackstoryError):  # noqa: N818 - the name is the advice: retry
+    """The same call may succeed later without any change."""
+
+
+class DatabaseUnreachable(Transient):
+    """No answer from the database; nothing half-written, the same command continues."""
+
+
+class Terminal(BackstoryError):  # noqa: N818 - the name is the advice: do not retry
+    """The same call will fail again until something changes."""
+
+
+class SourceError(Terminal):
+    """A source cannot be read; the message names the file or table, the place and the remedy."""
+
+
+class DatabaseError(Terminal):
+    """The database refused a statement or lacks something we need."""
+
+
+class SchemaMismatch(DatabaseError):
+    """The database was made by another version of Backstory."""
+
+
+class EmbeddedError(Terminal):
+    """The embedded PostgreSQL cannot be started or stopped; the message shows its log."""
+
+
+class RunError(Terminal):
+    """A run is not in a state that allows what was asked."""
+
+
+class LeaseLost(RunError):
+    """Another worker took this partition over; this worker's batch was not written."""

@@ -1,0 +1,130 @@
+"""Opens the database, and turns driver errors into ours: the only place that does either."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.engine import URL, make_url
+
+from backstory.errors import (
+    BackstoryError,
+    DatabaseError,
+    DatabaseUnreachable,
+    SchemaMismatch,
+    Transient,
+    UsageError,
+)
+
+MIN_SERVER_VERSION = 16
+CONNECT_TIMEOUT_SECONDS = 10
+
+
+def parse_url(url: str) -> URL:
+    """Read a `postgres://` or `postgresql://` URL; raise UsageError for anything else."""
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError) as bad:
+        raise UsageError(
+            "The database URL cannot be read; the form is postgresql://user:password@host/name."
+        ) from bad
+    if parsed.drivername.split("+", 1)[0] not in {"postgresql", "postgres"}:
+        raise UsageError(
+            f"{parsed.drivername}:// is not PostgreSQL; the form is postgresql://user@host/name."
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def open_engine(url: str, schema: str, *, pool_size: int = 5) -> Engine:
+    """Return an engine whose connections live in `schema` and speak UTC; connects lazily."""
+    engine = create_engine(
+        parse_url(url),
+        pool_size=pool_size,
+        max_overflow=5,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+            "application_name": "backstory",
+            # Our statements are prepared where it matters; poolers between us may not keep them.
+            "prepare_threshold": None,
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def _settle(dbapi_connection: Any, _record: object) -> None:
+        driver = cast("psycopg.Connection[Any]", dbapi_connection.driver_connection)
+        _check_version(driver)
+        driver.autocommit = True
+        driver.execute(
+            sql.SQL("SET search_path TO {}, public; SET timezone TO 'UTC'").format(
+                sql.Identifier(schema)
+            )
+        )
+        driver.autocommit = False
+
+    return engine
+
+
+def _check_version(driver: "psycopg.Connection[Any]") -> None:
+    major = driver.info.server_version // 10_000
+    if major < MIN_SERVER_VERSION:
+        raise SchemaMismatch(
+            f"The server is PostgreSQL {major}; Backstory needs {MIN_SERVER_VERSION} or newer."
+        )
+
+
+def driver_of(connection: Connection) -> "psycopg.Connection[Any]":
+    """Return the psycopg connection under a SQLAlchemy one: COPY goes through it."""
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise our errors in place of the driver's: Transient ones are worth a retry."""
+    try:
+        yield
+    except exc.DBAPIError as wrapped:
+        original = wrapped.orig
+        if isinstance(original, BackstoryError):
+            raise original from wrapped
+        raise domain_error(cast("psycopg.Error", original)) from wrapped
+    except psycopg.Error as raw:
+        raise domain_error(raw) from raw
+
+
+_ADVICE: tuple[tuple[type[psycopg.Error], str], ...] = (
+    (pg.InvalidPassword, "check user and password in the database URL"),
+    (pg.InvalidCatalogName, "create the database first, or correct its name in the URL"),
+    (pg.InsufficientPrivilege, "grant the role what the message names"),
+    (pg.UndefinedTable, "run `backstory db upgrade`, or check --schema"),
+    (pg.DiskFull, "free space on the server, then run the same command again"),
+    (pg.ReadOnlySqlTransaction, "this server is a read-only replica: use the primary's URL"),
+)
+_RETRY = (pg.SerializationFailure, pg.DeadlockDetected, pg.LockNotAvailable)
+_GONE = (
+    pg.AdminShutdown,
+    pg.CrashShutdown,
+    pg.CannotConnectNow,
+    pg.TooManyConnections,
+    pg.ConnectionException,
+)
+
+
+def domain_error(raw: psycopg.Error) -> BackstoryError:
+    """Return our error for a driver's: unreachable, worth a retry, or final with advice."""
+    sentence = " ".join(str(raw).split()) or type(raw).__name__
+    if isinstance(raw, _RETRY):
+        return Transient(f"Two writers met ({sentence}); the same call may be repeated.")
+    for kind, advice in _ADVICE:
+        if isinstance(raw, kind) or (raw.sqlstate is None and kind.sqlstate in sentence):
+            return DatabaseError(f"{sentence} - {advice}.")
+    lost = raw.sqlstate is None and isinstance(raw, psycopg.OperationalError | psycopg.InterfaceError)
+    if lost or isinstance(raw, _GONE):
+        return DatabaseUnreachable(
+            f"The database does not answer ({sentence}). Nothing is half-written: start the "
+            "server or correct the URL, then run the same command again."
+        )
+    return DatabaseError(sentence)
