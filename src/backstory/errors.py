@@ -1,16 +1,16 @@
 """Every error Backstory raises on purpose; the message says what to do next.
 
-    BackstoryError
-    ├── UsageError            the caller asked for something that cannot be (exit code 2)
-    ├── Transient             the same call may succeed later: retry
-    │   └── DatabaseUnreachable
-    └── Terminal              the same call will fail again: something must change first
-        ├── SourceError       an audit log or a list of leads cannot be read
-        ├── DatabaseError     the database refused, or is not what we expect
-        │   └── SchemaMismatch
-        ├── EmbeddedError     the embedded PostgreSQL cannot be started or stopped
-        └── RunError          a run cannot do what was asked of it
-            └── LeaseLost     another worker holds the partition now
+BackstoryError
+├── UsageError            the caller asked for something that cannot be (exit code 2)
+├── Transient             the same call may succeed later: retry
+│   └── DatabaseUnreachable
+└── Terminal              the same call will fail again: something must change first
+    ├── SourceError       an audit log or a list of leads cannot be read
+    ├── DatabaseError     the database refused, or is not what we expect
+    │   └── SchemaMismatch
+    ├── EmbeddedError     the embedded PostgreSQL cannot be started or stopped
+    └── RunError          a run cannot do what was asked of it
+        └── LeaseLost     another worker holds the partition now
 """
 
 

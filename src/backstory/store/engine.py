@@ -54,8 +54,7 @@ def open_engine(url: str, schema: str, *, pool_size: int = 5) -> Engine:
     )
 
     @event.listens_for(engine, "connect")
-    def _settle(dbapi_connection: Any, _record: object) -> None:
-        driver = cast("psycopg.Connection[Any]", dbapi_connection.driver_connection)
+    def _settle(driver: "psycopg.Connection[Any]", _record: object) -> None:
         _check_version(driver)
         driver.autocommit = True
         driver.execute(
@@ -121,7 +120,9 @@ def domain_error(raw: psycopg.Error) -> BackstoryError:
     for kind, advice in _ADVICE:
         if isinstance(raw, kind) or (raw.sqlstate is None and kind.sqlstate in sentence):
             return DatabaseError(f"{sentence} - {advice}.")
-    lost = raw.sqlstate is None and isinstance(raw, psycopg.OperationalError | psycopg.InterfaceError)
+    lost = raw.sqlstate is None and isinstance(
+        raw, psycopg.OperationalError | psycopg.InterfaceError
+    )
     if lost or isinstance(raw, _GONE):
         return DatabaseUnreachable(
             f"The database does not answer ({sentence}). Nothing is half-written: start the "

@@ -44,9 +44,7 @@ INDEXED_TEXT_CHARS = 60_000
 
 Key = Annotated[uuid.UUID, mapped_column(Uuid, primary_key=True)]
 Moment = Annotated[datetime, mapped_column(TIMESTAMP(timezone=True))]
-Recorded = Annotated[
-    datetime, mapped_column(TIMESTAMP(timezone=True), server_default=func.now())
-]
+Recorded = Annotated[datetime, mapped_column(TIMESTAMP(timezone=True), server_default=func.now())]
 Json = Annotated[dict[str, Any], mapped_column(JSONB, server_default=text("'{}'::jsonb"))]
 Run = Annotated[uuid.UUID | None, mapped_column(Uuid)]
 Cents = Annotated[int | None, mapped_column(BigInteger)]
@@ -70,7 +68,7 @@ def _unique_audit_id(table: str) -> tuple[Index, Index]:
         Index(
             f"{table}_long_audit_id_key",
             "log",
-            text("sha256(convert_to(audit_id, 'UTF8'))"),
+            text("md5(audit_id)"),
             unique=True,
             postgresql_where=text(f"octet_length(audit_id) > {INDEXED_ID_BYTES}"),
         ),
@@ -275,9 +273,7 @@ class CustomerAddress(Base):
     __table_args__ = (
         UniqueConstraint("customer_id", "normalized_key"),
         UniqueConstraint("id", "customer_id"),
-        CheckConstraint(
-            f"octet_length(normalized_key) <= {INDEXED_ID_BYTES}", name="key_bounded"
-        ),
+        CheckConstraint(f"octet_length(normalized_key) <= {INDEXED_ID_BYTES}", name="key_bounded"),
         Index(
             "customer_addresses_one_primary_key",
             "customer_id",
@@ -496,9 +492,7 @@ class MemoryNote(Base):
     kind: Mapped[str]
     text: Mapped[str]
     status: Mapped[str] = mapped_column(server_default="candidate")
-    source_message_ids: Mapped[list[uuid.UUID]] = mapped_column(
-        ARRAY(Uuid), server_default="{}"
-    )
+    source_message_ids: Mapped[list[uuid.UUID]] = mapped_column(ARRAY(Uuid), server_default="{}")
     source_lead_id: Mapped[uuid.UUID | None]
     extracted_by: Mapped[str]
     confidence: Mapped[Decimal | None] = mapped_column(Numeric(4, 3))

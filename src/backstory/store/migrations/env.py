@@ -12,7 +12,9 @@ context.configure(
     target_metadata=tables.Base.metadata,
     version_table_schema=schema,
     compare_server_default=True,
-    include_name=lambda name, kind, _parents: kind != "table" or name in ledgers.Base.metadata.tables,
+    include_name=lambda name, kind, _parents: (
+        kind != "table" or name in ledgers.Base.metadata.tables
+    ),
 )
 with context.begin_transaction():
     context.run_migrations()

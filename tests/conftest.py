@@ -1,0 +1,102 @@
+"""One real PostgreSQL for the whole session; a fresh database or a savepoint for each test."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy import Connection, Engine
+
+from backstory.store.engine import open_engine
+from backstory.store.schema import upgrade
+
+SCHEMA = "backstory"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the address of a server: BACKSTORY_TEST_URL, else our own embedded one."""
+    given = os.environ.get("BACKSTORY_TEST_URL")
+    if given:
+        yield given
+        return
+    from backstory.store import embedded
+
+    home: Path = tmp_path_factory.mktemp("server")
+    lease = embedded.start(home, linger=2)
+    yield lease.url
+    lease.close()
+    embedded.stop(home, purge=True)
+
+
+def _with_database(url: str, name: str) -> str:
+    """Return `url` naming another database."""
+    from sqlalchemy.engine import make_url
+
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _admin(url: str, statement: sql.Composed) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> str:
+    """Return the name of a migrated database that tests copy instead of migrating again."""
+    name = f"template_{os.getpid()}"
+    _admin(server_url, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    engine = open_engine(_with_database(server_url, name), SCHEMA)
+    upgrade(engine, SCHEMA)
+    engine.dispose()
+    return name
+
+
+@pytest.fixture
+def empty_database_url(server_url: str) -> Iterator[str]:
+    """Return the address of a database in which nothing of ours exists yet."""
+    yield from _fresh(server_url, None)
+
+
+@pytest.fixture
+def database_url(server_url: str, template: str) -> Iterator[str]:
+    """Return the address of a migrated, empty database of this test's own: commits are real."""
+    yield from _fresh(server_url, template)
+
+
+def _fresh(server_url: str, template: str | None) -> Iterator[str]:
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    source = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
+    _admin(server_url, sql.SQL("CREATE DATABASE {}{}").format(sql.Identifier(name), source))
+    yield _with_database(server_url, name)
+    _admin(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Return an engine on a database of this test's own."""
+    engine = open_engine(database_url, SCHEMA)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def shared_engine(server_url: str, template: str) -> Iterator[Engine]:
+    """Return an engine on one migrated database that all savepoint tests share."""
+    for url in _fresh(server_url, template):
+        engine = open_engine(url, SCHEMA)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture
+def connection(shared_engine: Engine) -> Iterator[Connection]:
+    """Return a connection whose whole work is rolled back after the test."""
+    with shared_engine.connect() as connection:
+        transaction = connection.begin()
+        yield connection
+        transaction.rollback()
