@@ -1,9 +1,9 @@
-"""Stop the embedded PostgreSQL once nobody needs it: the locks that tell, and the process that watches.
+"""Stop the embedded PostgreSQL once nobody needs it: locks that tell, a process that watches.
 
 `embedded.py` starts this file as a detached script and borrows its functions. It uses the standard
 library alone, so that it stays small while it waits and survives the removal of its virtualenv.
 
-Five files carry flocks, which the kernel frees on any death, of a client or of a server:
+Four files carry flocks, which the kernel frees on any death, of a client or of a server:
 
     boot.lock     exclusive   whoever creates, starts, stops or removes the server
     lease.lock    shared      every client; free means that no client is left
@@ -21,11 +21,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-if sys.platform != "win32":  # the module is importable everywhere; `embedded.binaries` refuses there
+if sys.platform != "win32":  # importable everywhere; `embedded.binaries` refuses with advice
     import fcntl
 
 USER = "backstory"
 PORT = 5432  # only part of the socket's name: nothing listens on a network
+_STATE_LINE = 7  # of postmaster.pid, counted from zero; missing at first
 _ACTIVITY = """
 SELECT (SELECT count(*) FROM pg_stat_activity
          WHERE backend_type IN ('client backend', 'walsender') AND pid <> pg_backend_pid()),
@@ -74,7 +75,7 @@ class Place:
 
     @property
     def socket(self) -> Path | None:
-        """The socket itself, which exists while a server listens, or None before the first start."""
+        """The socket, which exists while a server listens, or None before the first start."""
         directory = self.socket_dir
         return directory / f".s.PGSQL.{PORT}" if directory else None
 
@@ -83,25 +84,30 @@ class Place:
         return self.root / f"{name}.lock"
 
 
-def take(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
-    """Lock the file and return its descriptor; None if `wait` is off and another holds it.
+def take(path: Path, *, shared: bool = False, wait: bool = True) -> int:
+    """Lock the file and return its descriptor, whose copies in child processes hold it as well.
 
-    The lock lives as long as the descriptor and its copies in child processes.
+    Raises BlockingIOError if `wait` is off and another process is in the way.
     """
     how = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, how)
-            if is_current(descriptor, path):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except BaseException:
+        except BaseException:  # a Ctrl-C while we wait is one of them
             os.close(descriptor)
             raise
+        if is_current(descriptor, path):
+            return descriptor
         os.close(descriptor)  # a purge removed the file while we waited: lock its successor
+
+
+def try_take(path: Path, *, shared: bool = False) -> int | None:
+    """Lock the file and return its descriptor, or None if another process is in the way."""
+    try:
+        return take(path, shared=shared, wait=False)
+    except BlockingIOError:
+        return None
 
 
 def is_current(descriptor: int, path: Path) -> bool:
@@ -115,7 +121,7 @@ def is_current(descriptor: int, path: Path) -> bool:
 @contextmanager
 def boot_lock(place: Place, pause: Callable[[], None]) -> Iterator[int]:
     """Hold the boot lock and yield its descriptor; `pause` is called between attempts."""
-    while (descriptor := take(place.lock("boot"), wait=False)) is None:
+    while (descriptor := try_take(place.lock("boot"))) is None:
         pause()
     try:
         yield descriptor
@@ -123,8 +129,16 @@ def boot_lock(place: Place, pause: Callable[[], None]) -> Iterator[int]:
         os.close(descriptor)
 
 
+def server_state(place: Place) -> str:
+    """Return the word of a live postmaster on itself: starting, ready, stopping; "" without one."""
+    if postmaster_pid(place) is None:
+        return ""
+    lines = (place.data / "postmaster.pid").read_text().splitlines()
+    return lines[_STATE_LINE].strip() if len(lines) > _STATE_LINE else "starting"
+
+
 def postmaster_pid(place: Place) -> int | None:
-    """Return the pid in postmaster.pid if that process is a live server of this very data directory.
+    """Return the pid in postmaster.pid if that process is a live server of this data directory.
 
     A pid alone proves nothing: it may have been reused, or belong to a zombie.
     """
@@ -138,34 +152,37 @@ def postmaster_pid(place: Place) -> int | None:
 
 def _command_of(pid: int) -> bytes:
     """Return the command line of a process, empty for a zombie."""
-    if sys.platform == "linux":
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
-    return subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603 - fixed words
+    if sys.platform != "linux":
+        ps = ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)]
+        return subprocess.run(ps, capture_output=True, check=False).stdout  # noqa: S603 - ours
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def alive(place: Place) -> bool:
     """Whether any process of the server lives, answering or not; call it under the boot lock."""
-    descriptor = take(place.lock("server"), shared=True, wait=False)
+    descriptor = try_take(place.lock("server"), shared=True)
     if descriptor is None:
         return True
     os.close(descriptor)
     return postmaster_pid(place) is not None  # started by hand, without our lock
 
 
-def shut_down(place: Place, *, immediately: bool = False, patience: float = 600.0) -> None:
+def shut_down(place: Place, *, immediately: bool = False) -> None:
     """Stop the server and wait until its last process is gone; call it under the boot lock.
 
     The signals are those of `pg_ctl stop`: fast rolls back what runs and writes a checkpoint,
-    immediate leaves a recovery behind. Raises TimeoutError after `patience` seconds.
+    immediate leaves a recovery behind. They are sent from here because pg_ctl would trust the pid,
+    and because the wheel may be gone by now. Raises TimeoutError if processes remain.
     """
     pid = postmaster_pid(place)
+    patience = 60.0  # without a postmaster, its orphans notice that at their next wait
     if pid is not None:
         os.kill(pid, signal.SIGQUIT if immediately else signal.SIGINT)
+        patience = 600.0  # the checkpoint of a large backfill
     deadline = time.monotonic() + patience
     while alive(place):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"the server still runs {patience:.0f} s after it was told to stop")
+            raise TimeoutError(f"processes of the server still run after {patience:.0f} s")
         time.sleep(0.02)
 
 
@@ -178,15 +195,19 @@ def activity(place: Place, psql: str) -> tuple[int, int] | None:
     if socket is None or not socket.exists():
         return (0, 0)  # without a socket nobody can come any more
     where = f"host='{socket.parent}' port={PORT} user={USER} dbname=postgres connect_timeout=5"
-    asked = subprocess.run(  # noqa: S603 - the wheel's psql, our own words
-        [psql, "-XAtqw", "-F", " ", "-c", _ACTIVITY, "-d", where],
-        env={"PGPASSWORD": place.password.read_text(), "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-        cwd="/",
-    )
-    if asked.returncode != 0:
+    if not Path(psql).exists():
+        return (0, 0)  # the wheel is gone: nobody can start the server again, the leases decide
+    try:
+        asked = subprocess.run(  # noqa: S603 - the wheel's psql, our own words
+            [psql, "-XAtqw", "-F", " ", "-c", _ACTIVITY, "-d", where],
+            env={"PGPASSWORD": place.password.read_text(), "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            cwd="/",
+            timeout=30,
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         return None
     clients, sessions = asked.stdout.split()
     return int(clients), int(sessions)
@@ -200,15 +221,17 @@ def watch(place: Place, psql: str, mine: int) -> None:
     """
     seen: tuple[int, int] | None = None
     idle_since = time.monotonic()
+    pause = 0.1
     while True:
         if _outlast_leases(place):
             idle_since = time.monotonic()
-        linger = float(place.linger.read_text())
-        time.sleep(min(max(linger / 8, 0.1), 10.0))
+        time.sleep(pause)
         with boot_lock(place, lambda: time.sleep(0.05)):
             if not is_current(mine, place.lock("reaper")) or not alive(place):
                 os.close(mine)
                 return
+            linger = float(place.linger.read_text())
+            pause = min(max(linger / 8, 0.1), 10.0)
             if _leased(place):
                 continue
             now = activity(place, psql)
@@ -222,7 +245,7 @@ def watch(place: Place, psql: str, mine: int) -> None:
 
 def _leased(place: Place) -> bool:
     """Whether a client holds a lease right now."""
-    descriptor = take(place.lock("lease"), wait=False)
+    descriptor = try_take(place.lock("lease"))
     if descriptor is None:
         return True
     os.close(descriptor)
@@ -233,9 +256,7 @@ def _outlast_leases(place: Place) -> bool:
     """Sleep in the kernel until no lease is held; say whether there was one."""
     if not _leased(place):
         return False
-    descriptor = take(place.lock("lease"))
-    if descriptor is not None:
-        os.close(descriptor)
+    os.close(take(place.lock("lease")))
     return True
 
 
