@@ -1,0 +1,1 @@
+"""What happened: audit events and the places they are read from."""

@@ -72,7 +72,7 @@ class RunPartition(Base):
     backend_pid: Mapped[int | None]
     backend_start: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
-    cursor: Mapped[int] = mapped_column(server_default=text("0"))
+    cursor: Mapped[bytes] = mapped_column(server_default=text("''::bytea"))
     counts: Mapped[Json]
     updated_at: Mapped[Recorded]
 

@@ -463,7 +463,7 @@ def upgrade() -> None:
         sa.Column("backend_pid", sa.BigInteger(), nullable=True),
         sa.Column("backend_start", postgresql.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
-        sa.Column("cursor", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column("cursor", sa.LargeBinary(), server_default=sa.text("''::bytea"), nullable=False),
         sa.Column(
             "counts",
             postgresql.JSONB(astext_type=sa.Text()),

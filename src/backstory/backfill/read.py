@@ -1,0 +1,196 @@
+"""The first pass: every record of a segment is judged once and put into the spill files.
+
+Precedence: parse, lead, erased, actor, text. A record that passes may become a message; any other
+is left with its reason. Positions order records across sources: source number, then line.
+"""
+
+import hashlib
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from backstory.audit.event import AuditEvent
+from backstory.audit.source import Oversized, Segment, Source
+from backstory.backfill.spill import Left, SpillWriter, Taken
+from backstory.extract.identity import lead_id, message_id
+from backstory.extract.messages import content_hash, project, read_event, role_of
+from backstory.extract.parse import Unreadable, canonical_json
+from backstory.model import Role, SkipReason
+
+SOURCE_SHIFT = 40
+_LINE_MASK = (1 << SOURCE_SHIFT) - 1
+_TICK_RECORDS = 1000
+_CACHED_LEADS = 16_384
+_DIGEST_BYTES = 16
+
+
+class KnownLeads:
+    """The leads that records may name: 8 bytes each, sorted, so that a million take 8 MB."""
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        self._keys = array("Q", sorted({int.from_bytes(key[:8]) for key in keys}))
+
+    def __contains__(self, key: bytes) -> bool:
+        wanted = int.from_bytes(key[:8])
+        place = bisect_left(self._keys, wanted)
+        return place < len(self._keys) and self._keys[place] == wanted
+
+    def save(self, file: Path) -> None:
+        """Write the keys to `file`, for other processes."""
+        file.write_bytes(self._keys.tobytes())
+
+    @classmethod
+    def load(cls, file: Path) -> "KnownLeads":
+        """Read what `save` wrote."""
+        known = cls(())
+        known._keys.frombytes(file.read_bytes())
+        return known
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """All a process needs to read segments; picklable. `known` None: leads come from the log."""
+
+    log: str
+    sources: Sequence[Source]
+    spill: Path
+    partitions: int
+    columns: Mapping[str, str]
+    assume_tz: str
+    unknown_actor: Role | None
+    known: Path | None
+    erased: frozenset[bytes] = field(default_factory=frozenset)
+
+
+@dataclass
+class ReadCounts:
+    """What reading a segment found; characters replaced and keys repeated are warnings."""
+
+    records_read: int = 0
+    replaced: int = 0
+    repeated_keys: int = 0
+
+
+def read_segment(
+    task: ReadTask, segment: Segment, *, directory: Path, tick: Callable[[int], None]
+) -> ReadCounts:
+    """Read one segment into `directory`; `tick` gets the number of records now and then.
+
+    Raises SourceError when the source cannot be read to the end; nothing counts then.
+    """
+    writer = SpillWriter(directory, task.partitions)
+    judge = Judge(task)
+    base = segment.source << SOURCE_SHIFT
+    count = 0
+    for position, raw in task.sources[segment.source].read(segment):
+        record = judge(base | position, raw)
+        if type(record) is Taken:
+            writer.take(record)
+        else:
+            writer.leave(record)  # type: ignore[arg-type]  # the other one is Left
+        count += 1
+        if count % _TICK_RECORDS == 0:
+            tick(count)
+    writer.close()
+    judge.counts.records_read = count
+    return judge.counts
+
+
+def place_of(sources: Sequence[Source], seq: int) -> str:
+    """Return where a record stands, as a reader would look for it: `audit.jsonl:17`."""
+    return sources[seq >> SOURCE_SHIFT].where(seq & _LINE_MASK)
+
+
+class Judge:
+    """Decides what a raw record is; holds what the decision needs, and counts warnings."""
+
+    def __init__(self, task: ReadTask) -> None:
+        self.counts = ReadCounts()
+        self._log = task.log
+        self._columns = task.columns
+        self._zone = ZoneInfo(task.assume_tz)
+        self._unknown = task.unknown_actor
+        self._known = KnownLeads.load(task.known) if task.known else None
+        self._erased = task.erased
+        self._lead_key = lru_cache(maxsize=_CACHED_LEADS)(lead_id)
+
+    def __call__(self, seq: int, raw: bytes | Oversized) -> Taken | Left:
+        """Return the record as it will be spilled."""
+        try:
+            if type(raw) is not bytes:
+                raise _too_large(raw)
+            event = read_event(raw, self._columns, self._zone)
+            self._warn(event)
+            return self._judge(seq, raw, event)
+        except Unreadable as reason:
+            head = raw if isinstance(raw, bytes) else raw.head
+            return Left(
+                _digest(head), seq, reason.code, str(reason), head, None, None, None, processed=False
+            )
+
+    def _judge(self, seq: int, raw: bytes, event: AuditEvent) -> Taken | Left:
+        lead = event.lead_id
+        if lead is None:
+            return _skip(SkipReason.NO_LEAD, seq, raw, event)
+        key = self._lead_key(lead)
+        if key in self._erased:
+            return _skip(SkipReason.ERASED, seq, raw, event)
+        if self._known is not None and key not in self._known:
+            return _skip(SkipReason.LEAD_NOT_FOUND, seq, raw, event)
+        role = role_of(event.actor) or self._unknown
+        if role is None:
+            return _skip(SkipReason.UNKNOWN_ACTOR, seq, raw, event)
+        message = project(event, role)
+        if message is None:
+            return _skip(SkipReason.NO_TEXT, seq, raw, event)
+        payload = canonical_json(event.payload)
+        return Taken(
+            key,
+            event.created_us,
+            seq,
+            message_id(self._log, event.audit_id),
+            content_hash(event, payload),
+            event.audit_id.encode(),
+            lead.encode(),
+            event.actor.encode(),
+            event.action.encode(),
+            payload,
+            role,
+            message.kind,
+            None if message.author is None else message.author.encode(),
+            message.content.encode(),
+            None if message.attachment_text is None else message.attachment_text.encode(),
+            event.replaced,
+        )
+
+    def _warn(self, event: AuditEvent) -> None:
+        self.counts.replaced += event.replaced
+        self.counts.repeated_keys += event.repeated_keys
+
+
+def _skip(reason: SkipReason, seq: int, raw: bytes, event: AuditEvent) -> Left:
+    return Left(
+        _digest(raw),
+        seq,
+        reason,
+        "",
+        None,
+        event.audit_id,
+        event.lead_id,
+        event.actor,
+        processed=reason is SkipReason.NO_TEXT,
+    )
+
+
+def _too_large(raw: Oversized) -> Unreadable:
+    return Unreadable(
+        "too_large", f"A record of {raw.size} bytes is beyond the limit; its beginning is kept."
+    )
+
+
+def _digest(raw: bytes) -> bytes:
+    return hashlib.blake2b(raw, digest_size=_DIGEST_BYTES).digest()

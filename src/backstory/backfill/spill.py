@@ -1,0 +1,223 @@
+"""Spill files: what was read, shared out by the hash of the lead, so that memory stays bounded.
+
+A segment of the input writes a directory of its own, and is whole once it is marked done in the
+database; a half-written one is removed and read again. Three kinds of file, one per partition:
+
+    <p>.taken     records that may become messages, shared out by lead
+    <p>.ids       audit id digest, position, content hash: to find ids that occur twice
+    <p>.left      records that cannot become messages, shared out by content
+
+Files are ours alone (mode 0700 above them) and never outlive the Python that wrote them, so
+`marshal`, the quickest codec there is, serves.
+"""
+
+import heapq
+import itertools
+import marshal
+import os
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+FLUSH_BYTES = 64 * 1024
+READ_BYTES = 1024 * 1024
+MAX_PARTITION_BYTES = 16 * 1024 * 1024
+RUN_RECORDS = 20_000
+_LENGTH = struct.Struct("<I")
+_ID_ENTRY = struct.Struct(">16sQ16sH")
+
+
+class Taken(NamedTuple):
+    """A record that may become a message; sorted as tuples these are in conversation order.
+
+    Texts are UTF-8 bytes, ready for COPY; `created_us` counts microseconds since 2000.
+    """
+
+    lead_key: bytes
+    created_us: int
+    seq: int
+    record_id: bytes
+    content_hash: bytes
+    audit_id: bytes
+    lead_external_id: bytes
+    actor: bytes
+    action: bytes
+    payload: bytes
+    role: str
+    kind: str
+    author: bytes | None
+    content: bytes
+    attachment_text: bytes | None
+    replaced: int
+
+
+class Left(NamedTuple):
+    """A record that cannot become a message: skipped (`raw` is None) or quarantined."""
+
+    digest: bytes
+    seq: int
+    reason: str
+    message: str
+    raw: bytes | None
+    audit_id: str | None
+    lead_external_id: str | None
+    actor: str | None
+    processed: bool
+
+
+class IdEntry(NamedTuple):
+    """Where an audit id occurs: digest of the id, position, content hash, partition."""
+
+    record_id: bytes
+    seq: int
+    content_hash: bytes
+    partition: int
+
+
+class SpillWriter:
+    """Writes the spill files of one segment; `close` makes them durable."""
+
+    def __init__(self, directory: Path, partitions: int) -> None:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True, mode=0o700)
+        self._directory = directory
+        self._partitions = partitions
+        self._shift = 16 - (partitions.bit_length() - 1)
+        self._buffers: dict[str, list[bytearray]] = {
+            kind: [bytearray() for _ in range(partitions)] for kind in ("taken", "ids", "left")
+        }
+        self._taken = self._buffers["taken"]
+        self._ids = self._buffers["ids"]
+
+    def take(self, record: Taken) -> None:
+        """Keep a record for the partition of its lead, and its id for the order pass."""
+        key = record[0]
+        partition = ((key[0] << 8) | key[1]) >> self._shift
+        blob = marshal.dumps(record[:])
+        buffer = self._taken[partition]
+        buffer += _LENGTH.pack(len(blob))
+        buffer += blob
+        if len(buffer) > FLUSH_BYTES:
+            self._flush("taken", partition)
+        record_id = record[3]
+        slot = ((record_id[0] << 8) | record_id[1]) >> self._shift
+        ids = self._ids[slot]
+        ids += _ID_ENTRY.pack(record_id, record[2], record[4], partition)
+        if len(ids) > FLUSH_BYTES:
+            self._flush("ids", slot)
+
+    def leave(self, record: Left) -> None:
+        """Keep a record that makes no message, for the partition of its content."""
+        digest = record.digest
+        partition = ((digest[0] << 8) | digest[1]) >> self._shift
+        blob = marshal.dumps(tuple(record))
+        buffer = self._buffers["left"][partition]
+        buffer += _LENGTH.pack(len(blob))
+        buffer += blob
+        if len(buffer) > FLUSH_BYTES:
+            self._flush("left", partition)
+
+    def close(self) -> None:
+        """Write what is buffered and make the whole segment durable."""
+        for kind, buffers in self._buffers.items():
+            for partition, buffer in enumerate(buffers):
+                if buffer:
+                    self._flush(kind, partition)
+        for file in self._directory.iterdir():
+            _sync(file)
+        _sync(self._directory)
+
+    def _flush(self, kind: str, partition: int) -> None:
+        buffer = self._buffers[kind][partition]
+        with (self._directory / f"{partition}.{kind}").open("ab") as file:
+            file.write(buffer)
+        buffer.clear()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Spill:
+    """A run's directory of spill files, read partition by partition."""
+
+    def __init__(self, directory: Path, partitions: int) -> None:
+        self.directory = directory
+        self.partitions = partitions
+
+    def segment(self, number: int) -> Path:
+        """Return the directory of one segment of the input."""
+        return self.directory / f"segment-{number}"
+
+    def taken(self, partition: int) -> Iterator[tuple[Any, ...]]:
+        """Yield the records of a partition as `Taken` tuples, sorted: lead by lead, in order.
+
+        A partition that is too large to hold is sorted in runs on disk, then merged.
+        """
+        files = self._files("taken", partition)
+        if sum(file.stat().st_size for file in files) <= MAX_PARTITION_BYTES:
+            yield from sorted(record for file in files for record in _records(file))
+            return
+        runs = list(self._sorted_runs(files, partition))
+        yield from heapq.merge(*map(_records, runs))
+        for run in runs:
+            run.unlink()
+
+    def _sorted_runs(self, files: list[Path], partition: int) -> Iterator[Path]:
+        records = (record for file in files for record in _records(file))
+        for number in itertools.count():
+            block = sorted(itertools.islice(records, RUN_RECORDS))
+            if not block:
+                return
+            run = self.directory / f"{partition}.run-{number}-{os.getpid()}"
+            with run.open("wb") as file:
+                for record in block:
+                    blob = marshal.dumps(record)
+                    file.write(_LENGTH.pack(len(blob)) + blob)
+            yield run
+
+    def left(self, partition: int) -> list[Left]:
+        """Return the records of a partition that make no message, in order of content."""
+        rows = [Left(*row) for file in self._files("left", partition) for row in _records(file)]
+        return sorted(rows, key=lambda row: (row.digest, row.seq))
+
+    def ids(self, slot: int) -> bytes:
+        """Return the id entries of a slot, packed one after another."""
+        return b"".join(file.read_bytes() for file in self._files("ids", slot))
+
+    def remove(self) -> None:
+        """Delete the directory with all its files."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _files(self, kind: str, partition: int) -> list[Path]:
+        return sorted(self.directory.glob(f"segment-*/{partition}.{kind}"))
+
+
+def _records(file: Path) -> Iterator[tuple[Any, ...]]:
+    rest = b""
+    with file.open("rb") as handle:
+        while chunk := handle.read(READ_BYTES):
+            data = rest + chunk
+            start, end = 0, len(data)
+            while start + _LENGTH.size <= end:
+                (length,) = _LENGTH.unpack_from(data, start)
+                stop = start + _LENGTH.size + length
+                if stop > end:
+                    break
+                yield marshal.loads(data[start + _LENGTH.size : stop])
+                start = stop
+            rest = data[start:]
+
+
+def id_entries(packed: bytes) -> Iterator[IdEntry]:
+    """Unpack what `Spill.ids` returned."""
+    return map(IdEntry._make, _ID_ENTRY.iter_unpack(packed))
+
+
+ID_ENTRY_BYTES = _ID_ENTRY.size

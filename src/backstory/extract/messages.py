@@ -1,0 +1,178 @@
+"""From an audit record to a message: the rules of role, text, kind, author and attachments."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import tzinfo
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import orjson
+
+from backstory.audit.event import AuditEvent
+from backstory.extract.parse import (
+    Unreadable,
+    canonical_json,
+    microseconds,
+    parse_time,
+    strict_json,
+)
+from backstory.model import MessageKind, Role
+
+MAX_EVENT_CHARS = 1000
+HASH_BYTES = 16
+
+ROLES: dict[str, Role] = {
+    "customer": Role.USER,
+    "user": Role.USER,
+    "agent": Role.ASSISTANT,
+    "assistant": Role.ASSISTANT,
+    "system": Role.SYSTEM,
+    "tool": Role.TOOL,
+}
+_TEXT_KEYS = ("text", "message", "content")
+_BODY_ACTIONS = frozenset({"message_sent", "message_received"})
+_AUTHOR_KEYS = ("author", "author_name", "sender_name", "from_name", "sender", "from", "speaker")
+_CAPTION_KEYS = ("caption", "description", "alt", "alt_text", "title")
+_AUDIT_ALIASES = {"lead_id": "leadId", "created_at": "createdAt"}
+# Floats that PostgreSQL prints otherwise than Python: exponents, and a negative zero.
+_UNPLAIN = re.compile(rb"[0-9]e[0-9+-]|-0\.0(?![0-9])")
+
+
+class Projection(NamedTuple):
+    """What a record says, as a message."""
+
+    role: Role
+    kind: MessageKind
+    author: str | None
+    content: str
+    attachment_text: str | None
+
+
+def read_event(line: bytes, columns: Mapping[str, str], assume_tz: tzinfo) -> AuditEvent:
+    """Parse one line of a log; `columns` gives the source's name for a field of ours.
+
+    Raises Unreadable with a code: what JSON forbids, no id, or no readable time.
+    """
+    record, replaced, repeated = strict_json(line)
+    if columns:
+        record = {**record, **{ours: record.get(theirs) for ours, theirs in columns.items()}}
+    for unreadable in ("payload_unreadable", "row_unreadable"):
+        if unreadable in record:
+            raise Unreadable(unreadable, f"{str(record[unreadable])[:200]}")
+    audit_id = _as_id(record.get("id"))
+    if audit_id is None:
+        raise Unreadable("no_id", "The record has no id: name its column with --map id=column.")
+    created_at = _field(record, "created_at")
+    return AuditEvent(
+        audit_id,
+        _as_id(_field(record, "lead_id")),
+        _as_word(record.get("actor")),
+        _as_word(record.get("action")),
+        record.get("payload"),
+        microseconds(parse_time(created_at, assume_tz)),
+        replaced,
+        repeated,
+    )
+
+
+def _field(record: dict[str, Any], name: str) -> Any:
+    value = record.get(name)
+    return record.get(_AUDIT_ALIASES[name]) if value is None else value
+
+
+def _as_id(value: Any) -> str | None:
+    if type(value) is str:
+        return value if value and not value.isspace() else None
+    return str(value) if type(value) is int else None
+
+
+def _as_word(value: Any) -> str:
+    return value if type(value) is str else "" if value is None else str(value)
+
+
+def role_of(actor: str) -> Role | None:
+    """Return who speaks, whatever the case and the space around the word."""
+    return ROLES.get(actor) or ROLES.get(actor.strip().lower())
+
+
+def content_hash(event: AuditEvent, payload_json: bytes) -> bytes:
+    """Return 16 bytes that are equal when lead, actor, action and payload are."""
+    who = orjson.dumps((event.lead_id, event.actor, event.action))
+    return hashlib.blake2b(who + payload_json, digest_size=HASH_BYTES).digest()
+
+
+def project(event: AuditEvent, role: Role) -> Projection | None:
+    """Return the message in an event, or None if there is nothing in it to say."""
+    payload = event.payload
+    if type(payload) is not dict:
+        if payload is None or payload in ("", []) or (type(payload) is str and payload.isspace()):
+            return None
+        return Projection(role, MessageKind.EVENT, None, event_text(payload), None)
+    if not payload:
+        return None
+    text = _first_text(payload, event.action)
+    author = _author(payload)
+    attachments = _attachment_text(payload)
+    if text is None:
+        return Projection(role, MessageKind.EVENT, author, event_text(payload), attachments)
+    return Projection(role, MessageKind.TEXT, author, text, attachments)
+
+
+def _first_text(payload: dict[str, Any], action: str) -> str | None:
+    for key in _TEXT_KEYS:
+        value = payload.get(key)
+        if type(value) is str and value and not value.isspace():
+            return value
+    if action in _BODY_ACTIONS:
+        value = payload.get("body")
+        if type(value) is str and value and not value.isspace():
+            return value
+    return None
+
+
+def event_text(payload: Any) -> str:
+    """Return a payload as compact JSON with sorted keys, at most 1,000 characters.
+
+    The keys are sorted because jsonb keeps no order: the text must be the same when it is made
+    again from what we store.
+    """
+    written = canonical_json(payload)
+    if _UNPLAIN.search(written) is not None:
+        written = canonical_json(_plain(payload))
+    text = written.decode()
+    return text if len(text) <= MAX_EVENT_CHARS else text[: MAX_EVENT_CHARS - 1] + "…"
+
+
+def _plain(value: Any) -> Any:
+    """Write floats as PostgreSQL's numeric does: no exponent, no negative zero."""
+    if type(value) is float:
+        number = Decimal(repr(value))
+        whole = number == number.to_integral_value() and "e" in repr(value)
+        return int(number) if whole else value or 0.0
+    if type(value) is dict:
+        return {key: _plain(child) for key, child in value.items()}
+    if type(value) is list:
+        return [_plain(child) for child in value]
+    return value
+
+
+def _author(payload: dict[str, Any]) -> str | None:
+    for key in _AUTHOR_KEYS:
+        value = payload.get(key)
+        if type(value) is dict:
+            value = value.get("name")
+        if type(value) is str and value and not value.isspace():
+            return value.strip()
+    return None
+
+
+def _attachment_text(payload: dict[str, Any]) -> str | None:
+    found = [payload.get("caption")]
+    attachments = payload.get("attachments")
+    if type(attachments) is list:
+        for attachment in attachments:
+            if type(attachment) is dict:
+                found.extend(attachment.get(key) for key in _CAPTION_KEYS)
+    lines = [text.strip() for text in found if type(text) is str and not text.isspace()]
+    return "\n".join(line for line in dict.fromkeys(lines) if line) or None

@@ -1,0 +1,203 @@
+"""One line of JSON, read strictly: what PostgreSQL or a reader could not take is told apart here.
+
+The quick road is orjson. Whatever it refuses, and the few things it lets pass that we must see
+(NUL, integers beyond 64 bits, repeated keys), goes down the slow road of the standard library.
+"""
+
+import json
+import math
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, NamedTuple
+
+import orjson
+
+# orjson writes at most 254 levels, and PostgreSQL's own limit lies above.
+MAX_DEPTH = 250
+# Every digit becomes 0, so that twenty in a row are found by a plain search, not by a slow pattern.
+_DIGITS_TO_ZERO = bytes(48 if 48 <= byte <= 57 else byte for byte in range(256))
+_BEYOND_64_BITS = b"0" * 20
+_REPLACEMENT = "\ufffd"
+_PG_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# Plain numbers are seconds, milliseconds or microseconds since 1970, told apart by their size.
+_SECONDS_BELOW = 1e11
+_MILLISECONDS_BELOW = 1e14
+_MICROSECONDS_BELOW = 1e17
+_SHORTEST_EPOCH_TEXT = 9
+
+
+class Unreadable(Exception):  # noqa: N818 - it names what the record is
+    """A record that cannot be taken: `code` for machines, the message for people."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Json(NamedTuple):
+    """A parsed object, how many characters were replaced in it, and how many keys were repeated."""
+
+    value: dict[str, Any]
+    replaced: int
+    repeated_keys: int
+
+
+def strict_json(line: bytes) -> Json:
+    """Return the object in `line`; raise Unreadable with the reason why it cannot be taken."""
+    if b"\\u0000" in line or _BEYOND_64_BITS in line.translate(_DIGITS_TO_ZERO):
+        return _slowly(line)
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return _slowly(line)
+    if type(value) is not dict:
+        raise Unreadable("not_an_object", "The line is JSON, but not an object.")
+    # Every key ends in `":`; more of them in the text than in the object may be repeated keys.
+    keys = line.count(b'":')
+    payload = value.get("payload")
+    flat = len(value) + (len(payload) if type(payload) is dict else 0)
+    if (keys != flat and keys != _count_keys(value)) or b'" :' in line or b'"\t:' in line:
+        return _slowly(line)
+    return Json(value, 0, 0)
+
+
+def _count_keys(value: Any) -> int:
+    if type(value) is dict:
+        return len(value) + sum(
+            _count_keys(child) for child in value.values() if type(child) in (dict, list)
+        )
+    return sum(_count_keys(child) for child in value if type(child) in (dict, list))
+
+
+def _slowly(line: bytes) -> Json:
+    repeated = 0
+
+    def from_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        found = dict(pairs)
+        repeated += len(pairs) - len(found)
+        return found
+
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as bad:
+        raise Unreadable("bad_utf8", f"Not UTF-8 at byte {bad.start} of the line.") from bad
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=from_pairs,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_bounded,
+        )
+    except json.JSONDecodeError as bad:
+        raise Unreadable("bad_json", f"Not JSON: {bad.msg} at character {bad.pos}.") from bad
+    except RecursionError as bad:
+        raise Unreadable("too_deep", f"Nested deeper than {MAX_DEPTH} levels.") from bad
+    if type(value) is not dict:
+        raise Unreadable("not_an_object", "The line is JSON, but not an object.")
+    cleaned, replaced = _clean(value, 0)
+    return Json(cleaned, replaced, repeated)
+
+
+def _no_constant(word: str) -> float:
+    raise Unreadable("bad_number", f"{word} is no JSON number.")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise Unreadable("bad_number", f"The number {digits[:40]} is out of range.")
+    return number
+
+
+def _bounded(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError as bad:
+        raise Unreadable("bad_number", f"A number of {len(digits)} digits is too long.") from bad
+
+
+def _clean(value: Any, depth: int) -> tuple[Any, int]:
+    """Replace what PostgreSQL cannot hold (NUL, lone surrogates) and count it."""
+    if depth > MAX_DEPTH:
+        raise Unreadable("too_deep", f"Nested deeper than {MAX_DEPTH} levels.")
+    if isinstance(value, str):
+        return clean_text(value)
+    if isinstance(value, list):
+        pairs = [_clean(child, depth + 1) for child in value]
+        return [child for child, _ in pairs], sum(count for _, count in pairs)
+    if isinstance(value, dict):
+        cleaned: dict[str, Any] = {}
+        total = 0
+        for key, child in value.items():
+            name, in_key = clean_text(key)
+            cleaned[name], in_child = _clean(child, depth + 1)
+            total += in_key + in_child
+        return cleaned, total
+    return value, 0
+
+
+def clean_text(text: str) -> tuple[str, int]:
+    """Join surrogate pairs, put U+FFFD for NUL and lone surrogates; return how many."""
+    joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    cleaned = joined.replace("\0", _REPLACEMENT)
+    return cleaned, cleaned.count(_REPLACEMENT) - text.count(_REPLACEMENT)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return compact JSON with sorted keys; raise Unreadable if it is nested too deeply."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as refused:
+        if "ecursion" in str(refused):
+            raise Unreadable("too_deep", f"Nested deeper than {MAX_DEPTH} levels.") from refused
+    # Integers beyond 64 bits: only the standard library writes them in full.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def parse_time(value: Any, assume_tz: tzinfo) -> datetime:
+    """Return the moment that `value` names, aware; raise Unreadable(`bad_time`).
+
+    ISO 8601 text (without a zone it is read in `assume_tz`), or seconds, milliseconds or
+    microseconds since 1970 as a number or as digits.
+    """
+    try:
+        if type(value) is str:
+            if len(value) >= _SHORTEST_EPOCH_TEXT and value.strip().lstrip("-").isdecimal():
+                return _from_epoch(float(value))
+            moment = datetime.fromisoformat(value.strip())
+            return moment if moment.tzinfo is not None else moment.replace(tzinfo=assume_tz)
+        if type(value) in (int, float):
+            return _from_epoch(value)
+    except (ValueError, OverflowError) as bad:
+        raise _bad_time(value) from bad
+    raise _bad_time(value)
+
+
+def _bad_time(value: Any) -> Unreadable:
+    return Unreadable(
+        "bad_time", f"{str(value)[:60]!r} is no time: use ISO 8601 or seconds since 1970."
+    )
+
+
+def _from_epoch(number: float) -> datetime:
+    if abs(number) < _SECONDS_BELOW:
+        return _UNIX_EPOCH + timedelta(seconds=number)
+    if abs(number) < _MILLISECONDS_BELOW:
+        return _UNIX_EPOCH + timedelta(milliseconds=number)
+    if abs(number) < _MICROSECONDS_BELOW:
+        return _UNIX_EPOCH + timedelta(microseconds=number)
+    raise OverflowError
+
+
+def microseconds(moment: datetime) -> int:
+    """Return microseconds since 2000-01-01 UTC: PostgreSQL's own count, exact."""
+    since = moment - _PG_EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def from_microseconds(count: int) -> datetime:
+    """Return the UTC moment of PostgreSQL's count; the inverse of `microseconds`."""
+    return _PG_EPOCH + count * _MICROSECOND
