@@ -164,7 +164,7 @@ def event_payload(draw: Draw) -> tuple[str, str]:
     """Return action and payload of something that happened without words."""
     rng = draw.rng
     action = rng.choice(ACTIONS)
-    return action, f'{{"from":"new","to":"quoted","ref":{rng.randrange(10**6)},"retry":false}}'
+    return action, f'{{"previous":1,"current":2,"reference":{rng.randrange(10**6)},"retry":false}}'
 
 
 def said_payload(draw: Draw, text: str, *, incoming: bool) -> str:
