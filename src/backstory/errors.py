@@ -46,6 +46,17 @@ class SchemaMismatch(DatabaseError):
     """The database was made by another version of Backstory."""
 
 
+class RecordRefused(DatabaseError):
+    """The database refused the content of a row; `code` is its SQLSTATE."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (str(self), self.code)
+
+
 class EmbeddedError(Terminal):
     """The embedded PostgreSQL cannot be started or stopped; the message shows its log."""
 
@@ -56,3 +67,14 @@ class RunError(Terminal):
 
 class LeaseLost(RunError):
     """Another worker took this partition over; this worker's batch was not written."""
+
+
+class Interrupted(RunError):
+    """The run was asked to pause or to stop; what is committed stays, `resume` continues."""
+
+    def __init__(self, wish: str) -> None:
+        super().__init__(f"The run was asked to {wish}.")
+        self.wish = wish
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self.wish,)

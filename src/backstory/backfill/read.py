@@ -4,7 +4,6 @@ Precedence: parse, lead, erased, actor, text. A record that passes may become a 
 is left with its reason. Positions order records across sources: source number, then line.
 """
 
-import hashlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from backstory.audit.event import AuditEvent
 from backstory.audit.source import Oversized, Segment, Source
 from backstory.backfill.spill import Left, SpillWriter, Taken
 from backstory.extract.identity import lead_id, message_id
-from backstory.extract.messages import content_hash, project, read_event, role_of
+from backstory.extract.messages import content_digest, content_hash, project, read_event, role_of
 from backstory.extract.parse import Unreadable, canonical_json
 from backstory.model import Role, SkipReason
 
@@ -25,7 +24,6 @@ SOURCE_SHIFT = 40
 _LINE_MASK = (1 << SOURCE_SHIFT) - 1
 _TICK_RECORDS = 1000
 _CACHED_LEADS = 16_384
-_DIGEST_BYTES = 16
 
 
 class KnownLeads:
@@ -121,7 +119,7 @@ class Judge:
     def __call__(self, seq: int, raw: bytes | Oversized) -> Taken | Left:
         """Return the record as it will be spilled."""
         try:
-            if type(raw) is not bytes:
+            if isinstance(raw, Oversized):
                 raise _too_large(raw)
             event = read_event(raw, self._columns, self._zone)
             self._warn(event)
@@ -129,7 +127,15 @@ class Judge:
         except Unreadable as reason:
             head = raw if isinstance(raw, bytes) else raw.head
             return Left(
-                _digest(head), seq, reason.code, str(reason), head, None, None, None, processed=False
+                content_digest(head),
+                seq,
+                reason.code,
+                str(reason),
+                head,
+                None,
+                None,
+                None,
+                processed=False,
             )
 
     def _judge(self, seq: int, raw: bytes, event: AuditEvent) -> Taken | Left:
@@ -159,8 +165,8 @@ class Judge:
             event.actor.encode(),
             event.action.encode(),
             payload,
-            role,
-            message.kind,
+            role.value,
+            message.kind.value,
             None if message.author is None else message.author.encode(),
             message.content.encode(),
             None if message.attachment_text is None else message.attachment_text.encode(),
@@ -174,9 +180,9 @@ class Judge:
 
 def _skip(reason: SkipReason, seq: int, raw: bytes, event: AuditEvent) -> Left:
     return Left(
-        _digest(raw),
+        content_digest(raw),
         seq,
-        reason,
+        reason.value,
         "",
         None,
         event.audit_id,
@@ -190,7 +196,3 @@ def _too_large(raw: Oversized) -> Unreadable:
     return Unreadable(
         "too_large", f"A record of {raw.size} bytes is beyond the limit; its beginning is kept."
     )
-
-
-def _digest(raw: bytes) -> bytes:
-    return hashlib.blake2b(raw, digest_size=_DIGEST_BYTES).digest()

@@ -102,6 +102,11 @@ def content_hash(event: AuditEvent, payload_json: bytes) -> bytes:
     return hashlib.blake2b(who + payload_json, digest_size=HASH_BYTES).digest()
 
 
+def content_digest(raw: bytes) -> bytes:
+    """Return the 16 bytes that stand for a record's raw content in the ledgers."""
+    return hashlib.blake2b(raw, digest_size=HASH_BYTES).digest()
+
+
 def project(event: AuditEvent, role: Role) -> Projection | None:
     """Return the message in an event, or None if there is nothing in it to say."""
     payload = event.payload

@@ -80,9 +80,18 @@ class RecordRows:
 
     def audit(self, record: Sequence[Any]) -> bytes:
         """Return the `audit_log` row of a `Taken` record (see AUDIT_COLUMNS)."""
-        (lead_key, created_us, seq, record_id, content_hash, audit_id, lead, actor, action, payload) = (
-            record[:10]
-        )
+        (
+            lead_key,
+            created_us,
+            seq,
+            record_id,
+            content_hash,
+            audit_id,
+            lead,
+            actor,
+            action,
+            payload,
+        ) = record[:10]
         return b"".join(
             (
                 _AUDIT_HEAD.pack(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 import psycopg
@@ -14,6 +15,7 @@ from backstory.errors import (
     BackstoryError,
     DatabaseError,
     DatabaseUnreachable,
+    RecordRefused,
     SchemaMismatch,
     Transient,
     UsageError,
@@ -21,6 +23,20 @@ from backstory.errors import (
 
 MIN_SERVER_VERSION = 16
 CONNECT_TIMEOUT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Database:
+    """An open database: its address, the schema of the business, and the engine on both."""
+
+    url: str
+    schema: str
+    engine: Engine
+
+    @classmethod
+    def open(cls, url: str, schema: str) -> "Database":
+        """Return the database at `url`, connecting when it is first used."""
+        return cls(url, schema, open_engine(url, schema))
 
 
 def parse_url(url: str) -> URL:
@@ -103,6 +119,8 @@ _ADVICE: tuple[tuple[type[psycopg.Error], str], ...] = (
     (pg.ReadOnlySqlTransaction, "this server is a read-only replica: use the primary's URL"),
 )
 _RETRY = (pg.SerializationFailure, pg.DeadlockDetected, pg.LockNotAvailable)
+# Data exceptions, integrity constraints, program limits, and what a trigger raises.
+_RECORD_AT_FAULT = ("22", "23", "54", "P0")
 _GONE = (
     pg.AdminShutdown,
     pg.CrashShutdown,
@@ -118,7 +136,7 @@ def domain_error(raw: psycopg.Error) -> BackstoryError:
     if isinstance(raw, _RETRY):
         return Transient(f"Two writers met ({sentence}); the same call may be repeated.")
     for kind, advice in _ADVICE:
-        if isinstance(raw, kind) or (raw.sqlstate is None and kind.sqlstate in sentence):
+        if isinstance(raw, kind):
             return DatabaseError(f"{sentence} - {advice}.")
     lost = raw.sqlstate is None and isinstance(
         raw, psycopg.OperationalError | psycopg.InterfaceError
@@ -128,4 +146,6 @@ def domain_error(raw: psycopg.Error) -> BackstoryError:
             f"The database does not answer ({sentence}). Nothing is half-written: start the "
             "server or correct the URL, then run the same command again."
         )
+    if raw.sqlstate is not None and raw.sqlstate.startswith(_RECORD_AT_FAULT):
+        return RecordRefused(sentence, raw.sqlstate)
     return DatabaseError(sentence)

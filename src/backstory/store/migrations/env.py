@@ -13,7 +13,7 @@ context.configure(
     version_table_schema=schema,
     compare_server_default=True,
     include_name=lambda name, kind, _parents: (
-        kind != "table" or name in ledgers.Base.metadata.tables
+        kind != "table" or name in ledgers.BackfillRun.metadata.tables
     ),
 )
 with context.begin_transaction():

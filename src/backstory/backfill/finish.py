@@ -1,0 +1,142 @@
+"""The last step of a run: what only its end can do, and the sum of all outcomes from the rows."""
+
+import uuid
+from typing import Any
+
+from sqlalchemy import Connection
+
+from backstory.backfill.counts import Counts, total_of
+from backstory.backfill.options import BackfillOptions
+from backstory.backfill.report import Report, make_report, warnings_of
+from backstory.errors import RunError
+from backstory.extract.identity import conversation_id
+from backstory.model import CREATED_BY, PartitionStage, RunStatus
+from backstory.runs import run as runs
+from backstory.runs.progress import Stopwatch
+from backstory.store import backfill as store
+from backstory.store.statements import sql
+from backstory.version import VERSION
+
+AUDIT_ACTION = "backfill_conversations_messages"
+_PAGE = 2000
+_ANALYZE_RECORDS = 1000
+
+
+def finish(
+    connection: Connection, run_id: uuid.UUID, options: BackfillOptions, watch: Stopwatch
+) -> Report:
+    """Complete a run whose partitions are all done: index, empty conversations, sums, report."""
+    add_empty_conversations(connection, run_id)
+    ensure_search_index(connection)
+    with connection.begin():
+        run = runs.get_run(connection, str(run_id))
+        ledger = stage_counts(connection, run_id, PartitionStage.WRITE)
+        read = stage_counts(connection, run_id, PartitionStage.READ)
+        rows = connection.execute(sql("rows_of_run"), {"run_id": run_id}).one()._asdict()
+        if ledger.get("created", 0) > _ANALYZE_RECORDS:
+            connection.execute(sql("analyze_loaded"))
+        if not read.get("records_read") and not options.allow_empty:
+            raise RunError(
+                "The sources hold no record at all: check their names, or say --allow-empty."
+            )
+        errors = sums(ledger, read, rows) + run.findings.get("errors", [])
+        watch.end()
+        considered = run.findings["leads_listed"] if options.listed else ledger.get("leads_seen", 0)
+        derived = ledger.get("leads_derived", 0)
+        report = make_report(
+            run_id=str(run_id),
+            mode=options.mode,
+            counts=ledger,
+            conversations=(rows["conversations"], max(considered - rows["conversations"], 0)),
+            leads=(
+                run.findings["leads_linked"] + derived,
+                run.findings["customers_created"] + derived,
+            ),
+            errors=errors,
+            warnings=warnings_of(ledger, read, run.findings),
+            seconds_by_step=watch.seconds,
+        )
+        store.add_own_audit(
+            connection, run_id=run_id, action=AUDIT_ACTION, payload=_audit_payload(report, run)
+        )
+        runs.note(connection, run_id, seconds=watch.seconds, report=report.as_json())
+        runs.move(connection, run, RunStatus.DONE)
+    return report
+
+
+def stage_counts(connection: Connection, run_id: uuid.UUID, stage: PartitionStage) -> Counts:
+    """Return the committed counts of one stage of a run, added up."""
+    rows = connection.execute(sql("partition_counts"), {"run_id": run_id, "stage": stage})
+    return total_of(row.counts for row in rows)
+
+
+def sums(ledger: Counts, read: Counts, rows: dict[str, int]) -> list[str]:
+    """Return a sentence for each sum that does not come out, from committed rows alone."""
+    outcomes = sum(
+        ledger.get(name, 0) for name in ("created", "duplicate", "conflict", "quarantined")
+    ) + sum(ledger.get("skipped", {}).values())
+    expected = {
+        "records with an outcome": (outcomes, read.get("records_read", 0)),
+        "audit_log rows": (rows["audit_log"], ledger.get("created", 0)),
+        "messages": (rows["messages"], ledger.get("created", 0)),
+        "skip rows": (rows["skips"], ledger.get("skip_rows", 0)),
+        "quarantine rows": (rows["quarantine"], ledger.get("quarantine_rows", 0)),
+        "conflict rows": (rows["conflicts"], ledger.get("conflict_rows", 0)),
+    }
+    return [
+        f"Outcomes do not add up: {found:,} {what}, {wanted:,} expected."
+        for what, (found, wanted) in expected.items()
+        if found != wanted
+    ]
+
+
+def add_empty_conversations(connection: Connection, run_id: uuid.UUID) -> None:
+    """Give every lead that has none its first conversation, page by page."""
+    after = None
+    while True:
+        with connection.begin():
+            values = {"after": after, "limit": _PAGE}
+            page = connection.execute(sql("leads_without_conversation"), values).all()
+            if not page:
+                return
+            store.lock_leads(connection, (row.id.bytes for row in page))
+            store.add_conversations(connection, [_empty(row) for row in page], run_id)
+            after = page[-1].id
+
+
+def _empty(lead: Any) -> store.NewConversation:
+    return store.NewConversation(
+        conversation_id(lead.external_id, 0),
+        lead.id.bytes,
+        lead.customer_id.bytes,
+        lead.channel,
+        lead.contact,
+        lead.stage,
+        lead.created_at,
+        None,
+        None,
+    )
+
+
+def ensure_search_index(connection: Connection) -> None:
+    """Build the search index if a first load dropped it; one builder at a time."""
+    with connection.begin():
+        connection.execute(sql("tune_for_index"))
+        connection.execute(sql("ensure_search_index"))
+
+
+def _audit_payload(report: Report, run: runs.Run) -> dict[str, Any]:
+    return {
+        "timestamp": run.created_at.isoformat(),
+        "stats": {
+            "conversationsCreated": report.conversations_created,
+            "conversationsSkipped": report.conversations_skipped,
+            "messagesCreated": report.messages_created,
+            "messagesSkipped": report.messages_skipped,
+            "auditsProcessed": report.audits_processed,
+            "auditsSkipped": report.audits_skipped,
+            "errors": len(report.errors) + report.records_quarantined,
+        },
+        "script": CREATED_BY,
+        "version": VERSION,
+    }

@@ -1,0 +1,80 @@
+"""What a backfill is asked to do, as one frozen value that a resumed run reads again."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import phonenumbers
+
+from backstory.audit.source import Kind, mapping_for
+from backstory.errors import UsageError
+from backstory.model import OWN_LOG, Role, RunMode
+
+DEFAULT_LOG = "audit"
+DEFAULT_HUB_LIMIT = 25
+UNKNOWN_ACTOR = {"skip": None, "system": Role.SYSTEM}
+
+
+@dataclass(frozen=True)
+class BackfillOptions:
+    """Sources are paths, `-` or postgresql:// URLs; no `leads` means they come from the log.
+
+    `columns` maps a field of ours to the source's name for it; `assume_tz` is the zone of times
+    that name none; `region` that of phone numbers without a country; a phone or e-mail shared by
+    more than `hub_limit` otherwise unconnected identities links nobody.
+    """
+
+    audit: tuple[str, ...]
+    leads: tuple[str, ...] = ()
+    log: str = DEFAULT_LOG
+    audit_table: str | None = None
+    lead_table: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    workers: int = 1
+    assume_tz: str = "UTC"
+    region: str = "US"
+    unknown_actor: str = "skip"
+    allow_empty: bool = False
+    hub_limit: int = DEFAULT_HUB_LIMIT
+    mode: RunMode = RunMode.BACKFILL
+    listed: bool = False
+
+    def check(self) -> "BackfillOptions":
+        """Return these options, normal and possible; raise UsageError otherwise."""
+        if not self.audit:
+            raise UsageError("Name at least one audit log: --audit FILE, `-` or postgresql://…")
+        if self.log == OWN_LOG or not self.log.strip():
+            raise UsageError(f"--log cannot be {self.log!r}: choose another name for your log.")
+        if (self.audit + self.leads).count("-") > 1:
+            raise UsageError("`-` means standard input and can be given once.")
+        if self.unknown_actor not in UNKNOWN_ACTOR:
+            raise UsageError("--unknown-actor is `skip` or `system`.")
+        if not 1 <= self.workers <= _MOST_WORKERS:
+            raise UsageError(f"--workers goes from 1 to {_MOST_WORKERS}.")
+        if self.region.upper() not in phonenumbers.SUPPORTED_REGIONS:
+            raise UsageError(f"--region {self.region!r} is no country code such as US, GB or DE.")
+        try:
+            ZoneInfo(self.assume_tz)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as bad:
+            raise UsageError(
+                f"--assume-tz {self.assume_tz!r} is no time zone such as UTC or Europe/Berlin."
+            ) from bad
+        return replace(self, region=self.region.upper(), listed=bool(self.leads) or self.listed)
+
+    def columns_of(self, kind: Kind) -> Mapping[str, str]:
+        """Return the part of `columns` that concerns one kind of source."""
+        return mapping_for(kind, self.columns)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return these options as JSON; `from_json` reads them again."""
+        return asdict(self) | {"columns": dict(self.columns)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "BackfillOptions":
+        """Return the options that `as_json` wrote."""
+        lists = {name: tuple(values[name]) for name in ("audit", "leads")}
+        return cls(**{**values, **lists, "mode": RunMode(values["mode"])})
+
+
+_MOST_WORKERS = 64

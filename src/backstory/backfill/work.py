@@ -1,0 +1,227 @@
+"""Workers: processes that claim a run's partitions one after another until none is left.
+
+With one worker the work is done here; with more, each is a process of its own with its own
+connection, and this process watches them. A worker that dies leaves its claim to the others.
+"""
+
+import multiprocessing
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.sharedctypes import SynchronizedArray
+from multiprocessing.synchronize import Event
+from typing import Any
+
+from sqlalchemy import Connection
+
+from backstory.audit.source import Segment
+from backstory.backfill.counts import Counts
+from backstory.backfill.execute import Writer, heed
+from backstory.backfill.order import later_records
+from backstory.backfill.read import ReadTask, read_segment
+from backstory.backfill.spill import Spill
+from backstory.errors import BackstoryError, Interrupted, RunError
+from backstory.model import PartitionStage, RunWish
+from backstory.runs.claim import Claim, advance, claim_next, release
+from backstory.store.engine import open_engine, translated
+from backstory.store.statements import sql
+
+_HEED_SECONDS = 0.3
+_WATCH_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Work:
+    """All a worker process needs for one stage of a run; picklable."""
+
+    url: str
+    schema: str
+    run_id: uuid.UUID
+    stage: PartitionStage
+    task: ReadTask
+    segments: Sequence[Segment]
+    listed: bool
+    retry_options: Mapping[str, Any]
+    first_load: bool
+
+
+Told = Callable[[int], None]
+
+
+def do_work(work: Work, told: Told) -> None:
+    """Claim and do partitions of one stage until nobody has any left to claim.
+
+    `told` gets the number of records read or committed since the last time. Raises Interrupted,
+    or whatever stops a partition.
+    """
+    engine = open_engine(work.url, work.schema, pool_size=1)
+    try:
+        with translated(), engine.connect() as connection:
+            try:
+                while claim := _claim(connection, work):
+                    _do_partition(connection, work, claim, told)
+            finally:
+                _let_go(connection, work.run_id)
+    finally:
+        engine.dispose()
+
+
+def _claim(connection: Connection, work: Work) -> Claim | None:
+    with connection.begin():
+        return claim_next(connection, work.run_id, work.stage)
+
+
+def _let_go(connection: Connection, run_id: uuid.UUID) -> None:
+    """Give claims back, as far as the connection still lives; their lease ends otherwise."""
+    if connection.closed or connection.invalidated:
+        return
+    connection.rollback()
+    with connection.begin():
+        release(connection, run_id)
+
+
+def _do_partition(connection: Connection, work: Work, claim: Claim, told: Told) -> None:
+    if work.stage is PartitionStage.READ:
+        _read(connection, work, claim, told)
+        return
+    spill = Spill(work.task.spill, work.task.partitions)
+    writer = Writer(
+        connection,
+        work.run_id,
+        work.task.log,
+        work.task.sources,
+        work.listed,
+        work.retry_options,
+        work.first_load,
+        committed=lambda counts: told(counts["records"]),
+    )
+    writer.write_partition(
+        claim,
+        spill.taken(claim.number),
+        later_records(spill, claim.number),
+        spill.left(claim.number),
+    )
+
+
+def _read(connection: Connection, work: Work, claim: Claim, told: Told) -> None:
+    before = 0
+    heeded = time.monotonic()
+
+    def tick(count: int) -> None:
+        nonlocal before, heeded
+        told(count - before)
+        before = count
+        if time.monotonic() - heeded > _HEED_SECONDS:
+            with connection.begin():
+                heed(connection, claim)
+            heeded = time.monotonic()
+
+    segment = work.segments[claim.number]
+    directory = Spill(work.task.spill, work.task.partitions).segment(claim.number)
+    found = read_segment(work.task, segment, directory=directory, tick=tick)
+    counts: Counts = asdict(found) | {"records": found.records_read}
+    told(found.records_read - before)
+    with connection.begin():
+        advance(connection, claim, cursor=b"", counts=counts, done=True)
+
+
+# --- processes -------------------------------------------------------------------------------
+
+
+def share_out(work: Work, workers: int, told: Told) -> None:
+    """Do one stage with so many workers; `told` gets the total of records done so far.
+
+    Raises Interrupted when the run was asked to stop, RunError when workers died and left work.
+    """
+    if workers == 1:
+        total = 0
+
+        def add(more: int) -> None:
+            nonlocal total
+            total += more
+            told(total)
+
+        do_work(work, add)
+        return
+    _watch(work, workers, told)
+
+
+def _watch(work: Work, workers: int, told: Told) -> None:
+    context = multiprocessing.get_context("spawn")
+    done: SynchronizedArray[int] = context.Array("q", workers)
+    errors = context.SimpleQueue()
+    stopping = context.Event()
+    processes = [
+        context.Process(
+            target=_worker,
+            args=(work, number, done, errors, stopping, os.getpid()),
+            name=f"backstory-{work.stage}-{number}",
+        )
+        for number in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        while any(process.is_alive() for process in processes):
+            told(sum(done[:]))
+            time.sleep(_WATCH_SECONDS)
+    finally:
+        # After an interrupt here; otherwise nobody is alive to hear it.
+        stopping.set()
+        for process in processes:
+            process.join()
+    told(sum(done[:]))
+    while not errors.empty():
+        raise errors.get()
+
+
+def _worker(
+    work: Work,
+    number: int,
+    done: "SynchronizedArray[int]",
+    errors: Any,
+    stopping: Event,
+    parent: int,
+) -> None:
+    """Run in a process of its own; a keyboard interrupt is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def told(more: int) -> None:
+        if os.getppid() != parent:
+            raise RunError("The process that started this worker is gone.")
+        if stopping.is_set():
+            raise Interrupted(RunWish.PAUSE)
+        done[number] += more
+
+    try:
+        do_work(work, told)
+    except BackstoryError as stopped:
+        errors.put(stopped)
+
+
+def finish_stage(connection: Connection, work: Work, workers: int, told: Told) -> None:
+    """Do a stage to its end, whoever dies on the way; raise RunError if no progress is made."""
+    while True:
+        with connection.begin():
+            before = _progress(connection, work)
+        if before.done == before.partitions:
+            return
+        share_out(work, workers, told)
+        with connection.begin():
+            after = _progress(connection, work)
+        if after.done == before.done and not after.held:
+            raise RunError(
+                "The workers of this run died without finishing anything: "
+                f"look at their output, then `backstory resume {str(work.run_id)[:8]}`."
+            )
+        if after.held:
+            time.sleep(_WATCH_SECONDS)
+
+
+def _progress(connection: Connection, work: Work) -> Any:
+    return connection.execute(
+        sql("stage_progress"), {"run_id": work.run_id, "stage": work.stage}
+    ).one()

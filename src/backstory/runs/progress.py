@@ -1,0 +1,60 @@
+"""What a long journey tells of itself while it goes on."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step under way: `done` of `total` records (None: not known yet) after `seconds`."""
+
+    step: str
+    done: int
+    total: int | None
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Records a second so far."""
+        return self.done / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds left at the rate so far, None while nothing can honestly be said."""
+        if self.total is None or self.rate == 0:
+            return None
+        return max(self.total - self.done, 0) / self.rate
+
+
+Listener = Callable[[Progress], None]
+
+
+@dataclass
+class Stopwatch:
+    """Times the steps of a run and passes their progress on."""
+
+    listener: Listener | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    _step: str = ""
+    _total: int | None = None
+    _started: float = 0.0
+
+    def begin(self, step: str, total: int | None = None) -> None:
+        """Begin a step, ending the one before."""
+        self.end()
+        self._step, self._total, self._started = step, total, time.monotonic()
+        self.tell(0)
+
+    def tell(self, done: int) -> None:
+        """Report that so many records of the step are done."""
+        if self.listener and self._step:
+            elapsed = time.monotonic() - self._started
+            self.listener(Progress(self._step, done, self._total, elapsed))
+
+    def end(self) -> None:
+        """End the step and keep its seconds."""
+        if self._step:
+            spent = time.monotonic() - self._started
+            self.seconds[self._step] = self.seconds.get(self._step, 0.0) + spent
+            self._step = ""

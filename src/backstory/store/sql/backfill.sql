@@ -1,0 +1,107 @@
+-- name: tune_for_load
+-- Batches commit without waiting for the disk (their ledger row goes with them), and look rows up by key.
+SELECT set_config('synchronous_commit', 'off', true), set_config('enable_hashjoin', 'off', true),
+       set_config('enable_mergejoin', 'off', true), set_config('jit', 'off', true);
+
+-- name: lock_leads
+-- Writers of the same leads take turns, in one order, so that none of them deadlocks.
+SELECT pg_advisory_xact_lock(hashtext(current_schema()), slot)
+FROM unnest(CAST(:slots AS integer[])) AS slot;
+
+-- name: lead_facts
+-- What a batch needs to know of its leads, and of their first conversations.
+SELECT uuid_send(l.id) AS key, uuid_send(l.customer_id) AS customer_id, l.channel,
+       coalesce(l.messenger_psid, l.phone_e164, l.phone_raw) AS contact, l.stage,
+       l.created_at, c.id IS NOT NULL AS has_conversation, c.last_message_at, c.last_incoming_at
+FROM unnest(CAST(:keys AS uuid[])) AS k (id)
+JOIN leads l ON l.id = k.id
+LEFT JOIN conversations c ON c.lead_id = l.id AND c.ordinal = 0;
+
+-- name: unknown_records
+-- Of a batch's records, those the log does not hold, and those it holds with other content.
+SELECT i.n - 1 AS place, a.id IS NOT NULL AS differs
+FROM unnest(CAST(:ids AS uuid[]), CAST(:hashes AS uuid[])) WITH ORDINALITY AS i (id, hash, n)
+LEFT JOIN audit_log a ON a.id = i.id
+WHERE a.id IS NULL OR a.payload_hash <> uuid_send(i.hash);
+
+-- name: touch_conversations
+-- Move conversations that got more messages on, never backwards, keeping what they were before.
+WITH incoming AS (
+    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:last AS timestamptz[]),
+                         CAST(:heard AS timestamptz[])) AS i (id, last, heard)
+), moving AS (
+    SELECT c.id, greatest(c.last_message_at, i.last) AS last,
+           greatest(c.last_incoming_at, i.heard) AS heard, to_jsonb(c) AS before, c.run_id
+    FROM incoming i JOIN conversations c ON c.id = i.id
+    WHERE c.last_message_at IS DISTINCT FROM greatest(c.last_message_at, i.last)
+       OR c.last_incoming_at IS DISTINCT FROM greatest(c.last_incoming_at, i.heard)
+), kept AS (
+    INSERT INTO run_changes (run_id, table_name, row_id, before)
+    SELECT CAST(:run_id AS uuid), 'conversations', id, before FROM moving
+    WHERE run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+)
+UPDATE conversations c SET last_message_at = m.last, last_incoming_at = m.heard
+FROM moving m WHERE c.id = m.id;
+
+-- name: reopen_quarantine
+-- A record that fails again after a retry took it is open again.
+UPDATE quarantine SET status = 'open', resolved_run_id = NULL
+WHERE id = ANY (CAST(:ids AS uuid[])) AND status = 'resolved';
+
+-- name: leads_without_conversation
+-- Leads whose first conversation is not there yet, a page at a time.
+SELECT l.id, l.external_id, l.customer_id, l.channel, l.stage, l.created_at,
+       coalesce(l.messenger_psid, l.phone_e164, l.phone_raw) AS contact
+FROM leads l
+WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.lead_id = l.id AND c.ordinal = 0)
+  AND (CAST(:after AS uuid) IS NULL OR l.id > CAST(:after AS uuid))
+ORDER BY l.id
+LIMIT CAST(:limit AS bigint);
+
+-- name: lead_keys
+-- The key of every lead we know.
+SELECT uuid_send(id) AS key FROM leads;
+
+-- name: erased_keys
+-- The keys of leads that were erased and must not come back.
+SELECT digest FROM tombstones WHERE kind = 'lead';
+
+-- name: is_first_load
+-- Whether nothing was ever written here, so that building the search index afterwards is quicker.
+SELECT NOT EXISTS (SELECT 1 FROM messages) AND NOT EXISTS (SELECT 1 FROM audit_log) AS first_load;
+
+-- name: rows_of_run
+-- What a run has left in the tables: the other side of the ledger.
+SELECT (SELECT count(*) FROM audit_log WHERE run_id = CAST(:run_id AS uuid)
+           AND log <> 'backstory') AS audit_log,
+       (SELECT count(*) FROM messages WHERE run_id = CAST(:run_id AS uuid)) AS messages,
+       (SELECT count(*) FROM conversations WHERE run_id = CAST(:run_id AS uuid)) AS conversations,
+       (SELECT count(*) FROM customers WHERE run_id = CAST(:run_id AS uuid)) AS customers,
+       (SELECT count(*) FROM leads WHERE run_id = CAST(:run_id AS uuid)) AS leads,
+       (SELECT count(*) FROM skips WHERE run_id = CAST(:run_id AS uuid)) AS skips,
+       (SELECT count(*) FROM quarantine WHERE run_id = CAST(:run_id AS uuid)) AS quarantine,
+       (SELECT count(*) FROM conflicts WHERE run_id = CAST(:run_id AS uuid)) AS conflicts;
+
+-- name: add_own_audit
+-- Write down in the log `backstory` what Backstory itself did.
+INSERT INTO audit_log (id, log, audit_id, actor, action, payload, payload_hash, seq, created_at, run_id)
+VALUES (CAST(:id AS uuid), 'backstory', CAST(:audit_id AS text), 'system', CAST(:action AS text),
+        CAST(:payload AS jsonb), CAST(:hash AS bytea), 0, clock_timestamp(), CAST(:run_id AS uuid))
+ON CONFLICT DO NOTHING;
+
+-- name: drop_search_index
+-- Before a first load: built afterwards, the index costs a fraction.
+DROP INDEX IF EXISTS messages_search_idx;
+
+-- name: ensure_search_index
+-- Build the search index where a first load, or one that was broken off, has left none.
+CREATE INDEX IF NOT EXISTS messages_search_idx ON messages USING gin (search);
+
+-- name: tune_for_index
+-- Building an index gets memory and a second process for this transaction.
+SELECT set_config('maintenance_work_mem', '256MB', true),
+       set_config('max_parallel_maintenance_workers', '2', true);
+
+-- name: analyze_loaded
+-- Tell the planner of what was loaded, without waiting for autovacuum to notice.
+ANALYZE audit_log, messages, conversations, leads, customers, customer_identities;
