@@ -62,6 +62,7 @@ class LeadGraph:
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
+        self._keys: list[str] = []
         self._carried = array("i")
 
     def __len__(self) -> int:
@@ -69,22 +70,23 @@ class LeadGraph:
 
     def add(self, keys: Sequence[Key]) -> int:
         """Add a lead with its keys; return its number."""
-        numbers = [self._number(key) for key in keys]
+        numbers = [self.note(key) for key in keys]
         self._carried.extend(numbers + [_NONE] * (_SLOTS - len(numbers)))
         return len(self) - 1
 
-    def _number(self, key: Key) -> int:
-        return self._numbers.setdefault(f"{key[0]}:{key[1]}", len(self._numbers))
+    def note(self, key: Key) -> int:
+        """Return the number of a key, whether a lead carries it or not."""
+        text = f"{key[0]}:{key[1]}"
+        number = self._numbers.setdefault(text, len(self._keys))
+        if number == len(self._keys):
+            self._keys.append(text)
+        return number
 
-    def keys(self) -> Iterator[Key]:
-        """Yield every key in the order of its number."""
-        for text in self._numbers:
+    def keys(self, start: int = 0, stop: int | None = None) -> Iterator[Key]:
+        """Yield keys in the order of their numbers, which is that of their first appearance."""
+        for text in self._keys[start:stop]:
             kind, _, value = text.partition(":")
             yield IdentityKind(kind), value
-
-    def knows(self, key: Key) -> bool:
-        """Tell whether some lead carries this key."""
-        return f"{key[0]}:{key[1]}" in self._numbers
 
     def carried(self, lead: int) -> Iterator[int]:
         """Yield the numbers of the keys that a lead carries."""
@@ -105,20 +107,20 @@ class LeadGraph:
 
     def _frequent(self, hub_limit: int) -> set[int]:
         """Return the phones and e-mail addresses that more leads than the limit carry."""
-        leads = array("i", bytes(4 * len(self._numbers)))
+        leads = array("i", bytes(4 * len(self._keys)))
         for key in self._carried:
             if key != _NONE:
                 leads[key] += 1
         always = f"{IdentityKind.MESSENGER}:"
         return {
             number
-            for text, number in self._numbers.items()
+            for number, text in enumerate(self._keys)
             if leads[number] > hub_limit and not text.startswith(always)
         }
 
     def _link(self, sets: UnionFind, *, excluded: set[int]) -> None:
         """Join the leads that share a key, but for the excluded ones."""
-        first = array("i", [_NONE]) * len(self._numbers)
+        first = array("i", [_NONE]) * len(self._keys)
         for place, key in enumerate(self._carried):
             if key == _NONE or key in excluded:
                 continue
