@@ -70,9 +70,8 @@ class InputFile:
     packing: Packing = Packing.PLAIN
 
     @classmethod
-    def found(cls, path: Path, label: str) -> "InputFile":
-        """Look at the file's first bytes; raise SourceError when it cannot be an input."""
-        magic = _first_bytes(path, label)
+    def found(cls, path: Path, label: str, magic: bytes) -> "InputFile":
+        """Judge a file by its `first_bytes`; raise SourceError when it cannot be an input."""
         packing = _packing(magic)
         if packing is Packing.PLAIN:
             _refuse_foreign(path, label, magic)
@@ -145,7 +144,8 @@ class InputFile:
             raise unreadable(self.label, cause) from cause
 
 
-def _first_bytes(path: Path, label: str) -> bytes:
+def first_bytes(path: Path, label: str) -> bytes:
+    """Return the bytes that tell what a file is; raise SourceError when it cannot be read."""
     try:
         if stat.S_ISDIR(path.stat().st_mode):
             raise SourceError(f"{label} is a directory: name the files in it ({label}/*.jsonl).")
@@ -181,6 +181,8 @@ def _refuse_foreign(path: Path, label: str, magic: bytes) -> None:
     for beginning, remedy in _FOREIGN:
         if magic.startswith(beginning):
             raise SourceError(f"{label} is {remedy}.")
+    if path.suffix == ".parquet" and not magic.startswith(b"PAR1"):
+        raise SourceError(f"{label} is named .parquet but is no such file: fetch it again.")
     if path.suffix in {".gz", ".zst"} and not magic.lstrip().startswith(b"{"):
         raise SourceError(
             f"{label} is named {path.suffix} but is no such archive: fetch it again, or rename it "

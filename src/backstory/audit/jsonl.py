@@ -1,7 +1,7 @@
 """A file of JSON lines as a source: the one that splits into ranges for several workers."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from backstory.audit.files import DAMAGE, InputFile, Packing, unreadable
 from backstory.audit.lines import BOM, blocks, cut_at_lines, without_bom
@@ -11,9 +11,13 @@ from backstory.errors import SourceError
 
 @dataclass(frozen=True, slots=True)
 class JsonLines:
-    """A file with one JSON object a line; its lines are passed on as they are."""
+    """A file with one JSON object a line; its lines are passed on as they are.
+
+    `columns` is field -> key from `--map`: whoever parses the lines applies it.
+    """
 
     file: InputFile
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -111,7 +111,7 @@ def resolve_columns(
     """
     found: dict[str, str] = {}
     for field in FIELDS[kind]:
-        column = chosen[field] if field in chosen else _alike(field, available)
+        column = chosen[field] if field in chosen else find_column(field, available)
         if column and column in available:
             found[field] = column
         elif column or (column is None and field in _REQUIRED[kind]):
@@ -119,7 +119,8 @@ def resolve_columns(
     return found
 
 
-def _alike(field: str, available: Sequence[str]) -> str | None:
+def find_column(field: str, available: Sequence[str]) -> str | None:
+    """Return the column that is named like `field`, in whatever case it is written."""
     head, *rest = field.split("_")
     for name in (field, head + "".join(part.capitalize() for part in rest)):
         if name in available:

@@ -8,8 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from backstory.audit.files import InputFile
+from backstory.audit.connect import is_url, url_without_password
+from backstory.audit.files import InputFile, first_bytes
 from backstory.audit.jsonl import JsonLines
+from backstory.audit.parquet import MAGIC as PARQUET_MAGIC
+from backstory.audit.parquet import ParquetFile
 from backstory.audit.rows import (
     HEAD_BYTES,
     MAX_LINE_BYTES,
@@ -21,6 +24,8 @@ from backstory.audit.rows import (
     mapping_for,
 )
 from backstory.audit.spool import spool_pipe, spool_standard_input
+from backstory.audit.table import Table
+from backstory.audit.tabular import CsvFile, looks_like_csv
 from backstory.errors import UsageError
 
 __all__ = [
@@ -38,6 +43,8 @@ __all__ = [
 ]
 
 STANDARD_INPUT = "-"
+_CSV_SUFFIXES = frozenset({".csv", ".tsv"})
+_JSON_SUFFIXES = frozenset({".jsonl", ".ndjson", ".json"})
 
 
 class Source(Protocol):
@@ -46,6 +53,11 @@ class Source(Protocol):
     @property
     def label(self) -> str:
         """How findings name it: a file or a table."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Return field -> key for whoever parses the lines; empty if they have our names."""
         ...
 
     def check(self) -> None:
@@ -77,7 +89,7 @@ def open_sources(
     arguments: Sequence[str],
     kind: Kind,
     *,
-    table: str | None,  # noqa: ARG001 - for tables, which come next
+    table: str | None,
     columns: Mapping[str, str],
     spool: Path,
 ) -> list[Source]:
@@ -87,14 +99,22 @@ def open_sources(
     means the usual one. Standard input and pipes are copied into the directory `spool` first.
     Raises SourceError or UsageError.
     """
-    mapping_for(kind, columns)
+    chosen = mapping_for(kind, columns)
     if arguments.count(STANDARD_INPUT) > 1:
         raise UsageError("`-` means standard input and can be given once.")
-    paths = Counter(Path(argument).name for argument in arguments)
-    return [
-        _open(argument, kind, spool, ambiguous=paths[Path(argument).name] > 1)
-        for argument in arguments
-    ]
+    names = Counter(Path(argument).name for argument in arguments)
+    sources: list[Source] = []
+    for argument in arguments:
+        if is_url(argument):
+            url_without_password(argument)  # a URL that cannot be read is a usage error, now
+            sources.append(Table(argument, kind, table, chosen))
+        elif scheme := re.match(r"(\w[\w+.-]*)://", argument):
+            raise UsageError(f"{scheme[1]}:// cannot be read: name a file, `-` or postgresql://…")
+        else:
+            path = _as_file(argument, kind, spool)
+            label = str(path) if names[path.name] > 1 else _label(path)
+            sources.append(_open(path, label, kind, chosen))
+    return sources
 
 
 def segment_sources(sources: Sequence[Source], pieces: int) -> list[Segment]:
@@ -108,14 +128,26 @@ def segment_sources(sources: Sequence[Source], pieces: int) -> list[Segment]:
     return segments
 
 
-def _open(argument: str, kind: Kind, spool: Path, *, ambiguous: bool) -> Source:
+def _as_file(argument: str, kind: Kind, spool: Path) -> Path:
     if argument == STANDARD_INPUT:
-        path = spool_standard_input(kind, spool)
-    elif stat.S_ISFIFO(_mode(Path(argument))):
-        path = spool_pipe(Path(argument), kind, spool)
-    else:
-        path = Path(argument)
-    return JsonLines(InputFile.found(path, str(path) if ambiguous else _label(path)))
+        return spool_standard_input(kind, spool)
+    if stat.S_ISFIFO(_mode(Path(argument))):
+        return spool_pipe(Path(argument), kind, spool)
+    return Path(argument)
+
+
+def _open(path: Path, label: str, kind: Kind, chosen: Mapping[str, str]) -> Source:
+    """Choose the form by the name, and by the first bytes where the name does not tell it."""
+    magic = first_bytes(path, label)
+    file = InputFile.found(path, label, magic)
+    if magic.startswith(PARQUET_MAGIC):
+        return ParquetFile(file, kind, chosen)
+    suffix = Path(path.name.removesuffix(".gz").removesuffix(".zst")).suffix
+    if suffix in _CSV_SUFFIXES:
+        return CsvFile(file, kind, chosen)
+    if suffix not in _JSON_SUFFIXES and looks_like_csv(file.head(), kind, chosen):
+        return CsvFile(file, kind, chosen)
+    return JsonLines(file, chosen)
 
 
 def _mode(path: Path) -> int:
