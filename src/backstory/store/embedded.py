@@ -35,6 +35,7 @@ from backstory.store.reaper import (
     Place,
     alive,
     boot_lock,
+    has_socket,
     server_state,
     shut_down,
     take,
@@ -44,6 +45,7 @@ from backstory.store.reaper import (
 DATABASE = "backstory"
 _ROOTS_BASE = Path("/var/lib/backstory")
 _STUBBORN_AFTER = 60.0  # seconds in which a server that is not recovering ought to let us in
+_ON_ITS_WAY = ("starting", "standby")  # a crash is recovered from as the one, a backup as the other
 
 Say = Callable[[str], None]
 
@@ -276,10 +278,10 @@ def _ensure_running(place: Place, wheel: Path, boot: int, say: Say) -> bool:
             say("Starting PostgreSQL.")
             launch(place, wheel)
             launched = True
-        elif server_state(place) == "ready" and _has_no_socket(place):
+        elif server_state(place) == "ready" and not has_socket(place):
             say("PostgreSQL has lost its socket: starting it again.")
             shut_down(place)
-        elif server_state(place) != "starting" and time.monotonic() - began > _STUBBORN_AFTER:
+        elif server_state(place) not in _ON_ITS_WAY and time.monotonic() - began > _STUBBORN_AFTER:
             raise EmbeddedError(_stubborn(place, refusal))
         else:
             pause()
@@ -290,8 +292,10 @@ def _ensure_running(place: Place, wheel: Path, boot: int, say: Say) -> bool:
 
 def _refusal(place: Place, database: str) -> str | None:
     """Connect: None if the server let us in or is merely full, else what it says against it."""
-    if _has_no_socket(place):
+    if not has_socket(place):
         return "nobody listens"
+    if server_state(place) in _ON_ITS_WAY:
+        return "it is starting"  # knocking would bury its progress in the log
     try:
         psycopg.connect(_url(place, database), connect_timeout=10).close()
     except psycopg.OperationalError as exc:
@@ -303,10 +307,6 @@ def _refusal(place: Place, database: str) -> str | None:
         full = "too many clients" in said or "connection slots are reserved" in said
         return None if full else said
     return None
-
-
-def _has_no_socket(place: Place) -> bool:
-    return place.socket is None or not place.socket.exists()
 
 
 def _stubborn(place: Place, refusal: str) -> str:
@@ -372,8 +372,8 @@ def _pacer(say: Say, sentence: Callable[[], str]) -> Callable[[], None]:
 
     def pause() -> None:
         nonlocal due
-        time.sleep(0.02)
         waited = time.monotonic() - began
+        time.sleep(min(max(waited / 10, 0.02), 0.25))
         if waited >= due:
             say(f"{sentence()} ({waited:.0f} s)")
             due = waited + 5.0

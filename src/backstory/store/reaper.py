@@ -13,6 +13,7 @@ Four files carry flocks, which the kernel frees on any death, of a client or of 
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -158,6 +159,26 @@ def _command_of(pid: int) -> bytes:
     return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+def is_private(directory: Path, owner: int) -> bool:
+    """Whether the path is a directory, no link, that only the owner can enter.
+
+    In /tmp anybody may have made it, with a server inside that lets us in and listens.
+    """
+    try:
+        found = directory.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_mode & 0o077 == 0 and found.st_uid == owner
+
+
+def has_socket(place: Place) -> bool:
+    """Whether there is a socket to connect to, where nobody else could have put it."""
+    socket = place.socket
+    if socket is None or not place.data.exists():
+        return False
+    return is_private(socket.parent, place.data.stat().st_uid) and socket.exists()
+
+
 def alive(place: Place) -> bool:
     """Whether any process of the server lives, answering or not; call it under the boot lock."""
     descriptor = try_take(place.lock("server"), shared=True)
@@ -191,10 +212,9 @@ def activity(place: Place, psql: str) -> tuple[int, int] | None:
 
     The second number reveals clients that came and went between two looks.
     """
-    socket = place.socket
-    if socket is None or not socket.exists():
+    if not has_socket(place):
         return (0, 0)  # without a socket nobody can come any more
-    where = f"host='{socket.parent}' port={PORT} user={USER} dbname=postgres connect_timeout=5"
+    where = f"host='{place.socket_dir}' port={PORT} user={USER} dbname=postgres connect_timeout=5"
     if not Path(psql).exists():
         return (0, 0)  # the wheel is gone: nobody can start the server again, the leases decide
     try:
