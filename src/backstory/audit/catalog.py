@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from psycopg import sql
-
 from backstory.audit.connect import Connection
 from backstory.audit.rows import Kind, resolve_columns
 from backstory.errors import SourceError, UsageError
@@ -58,7 +56,8 @@ class FoundTable:
     """A table that exists, and the column of each of our fields that it has."""
 
     oid: int
-    name: sql.Identifier
+    schema: str
+    name: str
     fields: Mapping[str, Column]
 
 
@@ -98,9 +97,8 @@ def find_table(
     for table in wanted.tables:
         for oid, schema, name, visible in known:
             if name == table and (schema in wanted.schemas if wanted.schemas else visible):
-                identifier = sql.Identifier(schema, name)
                 fields = _fields(connection, oid, kind, chosen, where=f"{schema}.{name}")
-                return FoundTable(oid, identifier, fields)
+                return FoundTable(oid, schema, name, fields)
     names = [name if visible else f"{schema}.{name}" for _, schema, name, visible in known]
     raise _not_found(wanted, names, kind, place)
 
@@ -130,8 +128,7 @@ def _not_found(wanted: TableName, names: list[str], kind: Kind, place: str) -> S
 
 
 def _similar(wanted: str, names: list[str]) -> list[str]:
-    lowered = {name.lower(): name for name in names}
     word = wanted.lower()
-    close = get_close_matches(word, lowered, n=_SHOWN_TABLES, cutoff=0.6)
-    close += [name for name in lowered if word in name and name not in close]
-    return [lowered[name] for name in close]
+    bare = [name.rpartition(".")[2].lower() for name in names]
+    close = get_close_matches(word, bare, n=len(bare) or 1, cutoff=0.6)
+    return [full for full, name in zip(names, bare, strict=True) if word in name or name in close]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote
 
 import psycopg
 from psycopg import conninfo, pq
@@ -61,17 +61,22 @@ def schema_in(url: str) -> str | None:
 
 def _parsed(url: str) -> tuple[dict[str, Any], str | None]:
     """Return libpq's parameters, and the schema; what only Prisma knows is left out."""
-    address, _, query = _SCHEME.sub("postgresql://", url, count=1).partition("?")
-    options = dict(parse_qsl(query))
+    address, _, query = _SCHEME.sub("", url, count=1).partition("?")
     known = {each.keyword.decode() for each in pq.Conninfo.get_defaults()}
-    kept = urlencode({key: value for key, value in options.items() if key in known})
-    if address.removeprefix("postgresql://").partition("/")[0].count("@") > 1:
-        raise UsageError(f"The database URL has two @ before the name of the host; {_FORM}.")
+    options = [option.partition("=") for option in query.split("&") if option]
+    kept = "&".join(f"{name}={value}" for name, _, value in options if name in known)
     try:
-        return conninfo.conninfo_to_dict(f"{address}?{kept}"), options.get("schema")
+        parts = conninfo.conninfo_to_dict(f"postgresql://{address}?{kept}")
     except psycopg.Error:
         # The driver quotes what it does not understand, which may be a piece of the password.
         raise UsageError(f"The database URL cannot be read; {_FORM}.") from None
+    # A password with a bare @ / or ? would be taken for a host, a port or a name, and be shown.
+    misread = address.count("@") > 1 or "@" in address.partition("/")[2]
+    misread |= not str(parts.get("port", "")).replace(",", "").isdigit() and "port" in parts
+    if misread or not all(equals for _, equals, _ in options):
+        raise UsageError(f"The database URL cannot be read; {_FORM}.")
+    schemas = [unquote(value) for name, _, value in options if name == "schema"]
+    return parts, schemas[0] if schemas else None
 
 
 @contextmanager
@@ -96,7 +101,7 @@ def short_transaction(connection: Connection, *, timed: bool = True) -> Iterator
 
     Not `timed`, it may take longer than STATEMENT_TIMEOUT_MINUTES.
     """
-    connection.execute(_SETTLE, (f"{STATEMENT_TIMEOUT_MINUTES if timed else 0}min",))
+    connection.execute(_SETTLE, (f"{STATEMENT_TIMEOUT_MINUTES * 60 if timed else 0:.0f}s",))
     try:
         yield
     finally:

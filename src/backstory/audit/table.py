@@ -217,7 +217,7 @@ def _statement(found: FoundTable, condition: sql.SQL, spliced: Sequence[str]) ->
         id=_name(key.name),
         texts=sql.SQL("").join(texts),
         columns=sql.SQL(", ").join(map(_name, names)),
-        table=found.name,
+        table=_name(found.schema, found.name),
         condition=condition.format(id=_name(key.name), type=cast_to),
         fields=sql.SQL(", ").join(fields),
     )
@@ -231,8 +231,8 @@ def _value(field: str, column: Column) -> sql.Composed:
     return sql.SQL("to_json(page.{})").format(_name(column.name))
 
 
-def _name(column: str) -> sql.Identifier:
-    return sql.Identifier(column.replace("%", "%%"))  # the statement has parameters
+def _name(*parts: str) -> sql.Identifier:
+    return sql.Identifier(*(part.replace("%", "%%") for part in parts))  # it has parameters
 
 
 def _spliced(found: FoundTable) -> tuple[str, ...]:
@@ -252,7 +252,8 @@ def _splice(line: bytes, names: Sequence[str], texts: Sequence[bytes | None]) ->
 
 
 def _expected_bytes(connection: Connection, found: FoundTable) -> int:
-    plan = sql.SQL("EXPLAIN (FORMAT JSON) SELECT * FROM {}").format(found.name)
+    table = sql.Identifier(found.schema, found.name)
+    plan = sql.SQL("EXPLAIN (FORMAT JSON) SELECT * FROM {}").format(table)
     [(explained,)] = connection.execute(plan).fetchall()
     top = explained[0]["Plan"]
     return int(top["Plan Rows"]) * int(top["Plan Width"])
