@@ -10,12 +10,12 @@ from array import array
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from backstory.extract.customers import Hub, LeadGraph, Partition
 from backstory.extract.identity import customer_id, derived_id
 from backstory.extract.leads import Key
-from backstory.extract.parse import microseconds
+from backstory.extract.parse import from_microseconds, microseconds
 
 # A lead without a time comes after every lead that has one.
 _UNKNOWN_TIME = 1 << 62
@@ -24,10 +24,15 @@ _MOST_KEYS_TOLD = 20
 
 
 class Owner(NamedTuple):
-    """A customer as it stands: its id, and since when it is there, in microseconds."""
+    """A customer as it stands: since when it is there, and its id; the first sorts first."""
 
     since: int
     id: bytes
+
+    @classmethod
+    def at(cls, since: datetime, id_: bytes) -> Self:
+        """Return the customer that is there since this moment."""
+        return cls(microseconds(since), id_)
 
 
 class Founding(NamedTuple):
@@ -98,6 +103,11 @@ class Census:
         """Return the present customer of a lead."""
         number = self._owner[lead]
         return None if number == _NOBODY else self.owners[number]
+
+    def created_at(self, lead: int) -> datetime | None:
+        """Return when a lead came, if that is known."""
+        count = self._created[lead]
+        return None if count == _UNKNOWN_TIME else from_microseconds(count)
 
     def age(self, lead: int) -> tuple[int, str]:
         """Return what sorts leads from the first to the last."""

@@ -74,6 +74,11 @@ class LeadGraph:
         self._carried.extend(numbers + [_NONE] * (_SLOTS - len(numbers)))
         return len(self) - 1
 
+    @property
+    def key_count(self) -> int:
+        """How many keys there are."""
+        return len(self._keys)
+
     def note(self, key: Key) -> int:
         """Return the number of a key, whether a lead carries it or not."""
         text = f"{key[0]}:{key[1]}"

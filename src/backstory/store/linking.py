@@ -1,0 +1,240 @@
+"""Links leads to customers inside the caller's transaction, or says what linking would do.
+
+Reading (`store.intake`) and deciding who belongs to whom (`extract.assignment`) are the same for
+both; only `link_leads` writes.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from backstory.extract.assignment import Assignment, Census, assign
+from backstory.extract.customers import HUB_LIMIT, Hub
+from backstory.extract.identity import lead_id
+from backstory.extract.leads import LeadRecord
+from backstory.extract.parse import microseconds
+from backstory.model import LeadSource
+from backstory.store.bulk import copy_rows, field
+from backstory.store.engine import driver_of, translated
+from backstory.store.identities import project_identities
+from backstory.store.intake import Intake, Knowledge, Listed, columns_of
+from backstory.store.merging import fill_profiles, merge, settle_profiles, split
+from backstory.store.statements import sql
+
+_LEAD_COLUMNS = (
+    *("id", "external_id", "customer_id", "channel", "messenger_psid", "phone_raw", "phone_e164"),
+    *("email", "name", "stage", "state_metadata", "created_at", "source", "run_id"),
+)
+_LEAD_FIELDS = len(_LEAD_COLUMNS).to_bytes(2)
+_CUSTOMER_COLUMNS = ("id", "created_at", "run_id")
+_CUSTOMER_FIELDS = len(_CUSTOMER_COLUMNS).to_bytes(2)
+_JSONB_VERSION = b"\x01"
+
+
+@dataclass(frozen=True)
+class LinkOutcome:
+    """What linking did, or would do.
+
+    `leads_linked` counts leads, new or known, that were given to a customer they were not with
+    before; `splits` counts the customers that known leads left for. Numbers are of distinct leads.
+    """
+
+    leads_listed: int
+    leads_created: int
+    leads_changed: int
+    leads_linked: int
+    customers_created: int
+    merges: int
+    splits: int
+    hubs: tuple[Hub, ...]
+    leads_repeated: int
+    leads_conflicting: int
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What a person should know, in sentences."""
+        return tuple(_findings(self))
+
+
+def _findings(outcome: LinkOutcome) -> Iterator[str]:
+    for hub in outcome.hubs:
+        yield (
+            f"The {hub.kind} {hub.value} is carried by {hub.leads} leads of {hub.identities} "
+            "otherwise unconnected identities: it links nobody."
+        )
+    if outcome.leads_conflicting:
+        yield (
+            f"{outcome.leads_conflicting} leads are listed again with other content: "
+            "the first in the list was taken."
+        )
+    if outcome.splits:
+        yield (
+            f"Known leads were given to {outcome.splits} other customers, because what linked "
+            "them changed or became a hub."
+        )
+
+
+def link_leads(
+    connection: Connection,
+    leads: Iterable[LeadRecord],
+    *,
+    run_id: UUID | None,
+    source: LeadSource,
+    hub_limit: int = HUB_LIMIT,
+) -> LinkOutcome:
+    """Take the leads and link them, in the open transaction of `connection`.
+
+    A list says all there is about a lead; any other source adds, and blanks nothing. With a
+    `run_id` (of a row in `backfill_runs`) everything can be undone by `unlinking.unlink_run`.
+    """
+    with translated():
+        connection.execute(sql("lock_linking"))
+        with Intake(Knowledge(connection), sparing=source is not LeadSource.LIST) as intake:
+            assignment = _decide(intake, leads, hub_limit)
+            _Writer(connection, run_id, source).write(intake, assignment)
+            return _outcome(intake, assignment)
+
+
+def plan_links(
+    connection: Connection | None,
+    leads: Iterable[LeadRecord],
+    *,
+    source: LeadSource = LeadSource.LIST,
+    hub_limit: int = HUB_LIMIT,
+) -> LinkOutcome:
+    """Return what `link_leads` would, writing nothing; without a database, or in an empty one."""
+    with translated():
+        there = connection is not None and connection.execute(sql("has_schema")).scalar_one()
+        knowledge = Knowledge(connection if there else None)
+        with Intake(knowledge, sparing=source is not LeadSource.LIST) as intake:
+            return _outcome(intake, _decide(intake, leads, hub_limit))
+
+
+def _decide(intake: Intake, leads: Iterable[LeadRecord], hub_limit: int) -> Assignment:
+    intake.read(leads)
+    return assign(
+        intake.census,
+        hub_limit,
+        standing=intake.knowledge.standing,
+        apart=intake.knowledge.apart(intake.census.owners),
+    )
+
+
+def _outcome(intake: Intake, assignment: Assignment) -> LinkOutcome:
+    return LinkOutcome(
+        leads_listed=intake.distinct,
+        leads_created=intake.created,
+        leads_changed=intake.changed,
+        leads_linked=assignment.linked,
+        customers_created=sum(not each.revived for each in assignment.founded),
+        merges=len(assignment.merges),
+        splits=len({(move.origin, move.target) for move in assignment.moves}),
+        hubs=assignment.hubs,
+        leads_repeated=intake.repeated,
+        leads_conflicting=intake.conflicting,
+    )
+
+
+class _Writer:
+    """Applies an assignment; what is shared by all its steps."""
+
+    def __init__(self, connection: Connection, run_id: UUID | None, source: LeadSource) -> None:
+        self._connection = connection
+        self._run_id = run_id
+        self._run = field(run_id.bytes if run_id else None)
+        self._source = source
+
+    def write(self, intake: Intake, assignment: Assignment) -> None:
+        """Write customers first and their profiles last: each step needs the one before."""
+        census = intake.census
+        if not len(census):
+            return
+        self._add_customers(census, assignment)
+        for new, changed in intake.differences():
+            self._add_leads(new, assignment)
+            self._change_leads(changed)
+        departures = split(
+            self._connection,
+            revived=[each.customer for each in assignment.founded if each.revived],
+            targets={
+                UUID(bytes=lead_id(census.external_ids[move.lead])): UUID(bytes=move.target)
+                for move in assignment.moves
+            },
+            run_id=self._run_id,
+        )
+        merge(self._connection, assignment.merges, run_id=self._run_id)
+        project_identities(self._connection, census, assignment, run_id=self._run_id)
+        settle_profiles(self._connection, departures, run_id=self._run_id)
+        concerned = set(assignment.customer_of[: intake.created + intake.changed])
+        concerned.update(each.survivor for each in assignment.merges)
+        fill_profiles(self._connection, map(_uuid, concerned), run_id=self._run_id)
+
+    def _add_customers(self, census: Census, assignment: Assignment) -> None:
+        parameters = {"run_id": self._run_id}
+        moment = self._connection.execute(sql("linking_moment"), parameters).scalar_one()
+        rows = (
+            b"".join(
+                (
+                    _CUSTOMER_FIELDS,
+                    field(each.customer),
+                    _time(census.created_at(each.lead) or moment),
+                    self._run,
+                )
+            )
+            for each in assignment.founded
+            if not each.revived
+        )
+        copy_rows(driver_of(self._connection), "customers", _CUSTOMER_COLUMNS, rows)
+
+    def _add_leads(self, leads: list[tuple[int, Listed]], assignment: Assignment) -> None:
+        if leads:
+            rows = (self._row(lead, assignment.customer_of[number]) for number, lead in leads)
+            copy_rows(driver_of(self._connection), "leads", _LEAD_COLUMNS, rows)
+
+    def _row(self, lead: Listed, customer: bytes) -> bytes:
+        return b"".join(
+            (
+                _LEAD_FIELDS,
+                field(lead_id(lead.external_id)),
+                field(lead.external_id.encode()),
+                field(customer),
+                field(lead.channel.encode()),
+                _text(lead.psid),
+                _text(lead.phone_raw),
+                _text(lead.phone),
+                _text(lead.email),
+                _text(lead.name),
+                _text(lead.stage),
+                field(_JSONB_VERSION + lead.state.encode()),
+                _time(lead.moment),
+                field(self._source.encode()),
+                self._run,
+            )
+        )
+
+    def _change_leads(self, leads: list[Listed]) -> None:
+        if not leads:
+            return
+        changed = columns_of(leads)
+        source = self._source.value if self._source is LeadSource.LIST else None
+        self._connection.execute(
+            sql("update_leads"), changed | {"source": source, "run_id": self._run_id}
+        )
+        self._connection.execute(
+            sql("follow_leads"), {"ids": changed["ids"], "run_id": self._run_id}
+        )
+
+
+def _uuid(raw: bytes) -> UUID:
+    return UUID(bytes=raw)
+
+
+def _text(value: str | None) -> bytes:
+    return field(None if value is None else value.encode())
+
+
+def _time(moment: datetime | None) -> bytes:
+    return field(None if moment is None else microseconds(moment).to_bytes(8, signed=True))
