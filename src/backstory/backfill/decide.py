@@ -42,7 +42,7 @@ class Facts(Protocol):
         ...
 
     def unknown(self, ids: Sequence[bytes], hashes: Sequence[bytes]) -> Mapping[int, bool]:
-        """Return the places of records that are not held with this content: held otherwise?"""
+        """Return the places of records not held with this content, and whether held otherwise."""
         ...
 
 

@@ -7,6 +7,7 @@ one conversation and then to one record; that record is quarantined and all othe
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -29,15 +30,11 @@ from backstory.backfill.decide import (
     whole_leads,
 )
 from backstory.backfill.order import Later
-from backstory.backfill.read import place_of
-from backstory.backfill.spill import Left, Taken
+from backstory.backfill.outcomes import LedgerRows, refused, with_occurrence
+from backstory.backfill.spill import Left
 from backstory.errors import Interrupted, RecordRefused, Transient
-from backstory.extract.identity import derived_id
-from backstory.extract.messages import content_digest
-from backstory.extract.parse import from_microseconds
 from backstory.model import (
     CREATED_BY,
-    EXTRACTOR_VERSION,
     SOURCE_BACKFILL,
     Channel,
     QuarantineStage,
@@ -75,7 +72,7 @@ class DatabaseFacts:
         }
 
     def unknown(self, ids: Sequence[bytes], hashes: Sequence[bytes]) -> Mapping[int, bool]:
-        """Return the places of records that are not held with this content: held otherwise?"""
+        """Return the places of records not held with this content, and whether held otherwise."""
         return store.unknown_records(self._connection, ids, hashes)
 
 
@@ -97,6 +94,8 @@ class Writer:
     retry_options: Mapping[str, Any]
     first_load: bool
     committed: Callable[[Counts], None]
+    # A rehearsal puts savepoints of one transaction in the place of transactions.
+    begin: Callable[[], AbstractContextManager[object]]
     pace: Pace = field(default_factory=Pace)
 
     def __post_init__(self) -> None:
@@ -106,6 +105,7 @@ class Writer:
             source=SOURCE_BACKFILL,
             created_by=CREATED_BY,
         )
+        self._ledger = LedgerRows(self.log, self.run_id.bytes, self.sources, self.retry_options)
         self._facts: Facts = DatabaseFacts(self.connection)
 
     # -- a partition ---------------------------------------------------------------------------
@@ -123,7 +123,7 @@ class Writer:
             pages = _with_rest_of_lead(records, batches) if more else iter([records])
             self._write_batch(claim, pages, later, long=more)
         self._write_left(claim, left)
-        with self.connection.begin():
+        with self.begin():
             advance(self.connection, claim, cursor=claim.cursor, counts=claim.counts, done=True)
 
     def _write_batch(
@@ -181,7 +181,7 @@ class Writer:
                 DatabaseFacts(self.connection) if careful else FirstLoadFacts(self.connection)
             )
             try:
-                with translated(), self.connection.begin():
+                with translated(), self.begin():
                     store.tune_for_load(self.connection)
                     heed(self.connection, claim)
                     more, cursor = work()
@@ -191,8 +191,8 @@ class Writer:
                 if attempt == _TRIES - 1:
                     raise
                 continue
-            except RecordRefused as refused:
-                if refused.code == _UNIQUE and attempt < _TRIES - 1:
+            except RecordRefused as refusal:
+                if refusal.code == _UNIQUE and attempt < _TRIES - 1:
                     continue  # another run wrote the same record: look again, then decide anew
                 raise
             claim.cursor, claim.counts = cursor, counts
@@ -205,7 +205,9 @@ class Writer:
         self._write_decision(decision)
         counts = decision.counts
         counts["conflict_rows"] = store.add_rows(
-            self.connection, "conflicts", [self._conflict(*row) for row in decision.conflicts]
+            self.connection,
+            "conflicts",
+            [self._ledger.conflict(*row) for row in decision.conflicts],
         )
         return counts
 
@@ -245,31 +247,19 @@ class Writer:
         try:
             with translated(), self.connection.begin_nested():
                 return self._write(records, later)
-        except RecordRefused as refused:
-            if refused.code == _UNIQUE and isinstance(self._facts, FirstLoadFacts):
+        except RecordRefused as refusal:
+            if refusal.code == _UNIQUE and isinstance(self._facts, FirstLoadFacts):
                 raise
             if len(records) == 1:
-                return self._quarantine_refused(records[0], refused)
+                return self._quarantine_refused(records[0], refusal)
         middle = len(records) // 2
         counts = self._salvage(records[:middle], later)
         more = self._salvage(records[middle:], later)
         return add(counts, more | {"leads_seen": 0})
 
-    def _quarantine_refused(self, record: Record, refused: RecordRefused) -> Counts:
-        taken = Taken(*record)
-        raw = _as_line(taken)
-        left = Left(
-            content_digest(raw),
-            taken.seq,
-            f"refused_{refused.code}",
-            str(refused),
-            raw,
-            taken.audit_id.decode(),
-            taken.lead_external_id.decode(),
-            taken.actor.decode(),
-            processed=False,
-        )
-        row = self._quarantined(left, 0, QuarantineStage.WRITE)
+    def _quarantine_refused(self, record: Record, refusal: RecordRefused) -> Counts:
+        left = refused(record, refusal)
+        row = self._ledger.quarantined(left, 0, QuarantineStage.WRITE)
         return {
             "records": 1,
             "leads_seen": 1,
@@ -279,7 +269,7 @@ class Writer:
 
     def _write_left(self, claim: Claim, left: list[Left]) -> None:
         """Write a row for each record that was skipped or quarantined when it was read."""
-        numbered = list(_with_occurrence(left))
+        numbered = list(with_occurrence(left))
         start = int.from_bytes(claim.cursor[16:24]) if claim.cursor.startswith(LEFT_CURSOR) else 0
         for begin in range(start, len(numbered), _LEFT_ROWS):
             part = numbered[begin : begin + _LEFT_ROWS]
@@ -287,9 +277,9 @@ class Writer:
             self._commit(claim, lambda part=part, cursor=cursor: (self._leave(part), cursor))  # type: ignore[misc]  # bound early on purpose
 
     def _leave(self, part: list[tuple[Left, int]]) -> Counts:
-        skipped = [self._skipped(*pair) for pair in part if pair[0].raw is None]
+        skipped = [self._ledger.skipped(*pair) for pair in part if pair[0].raw is None]
         quarantined = [
-            self._quarantined(*pair, QuarantineStage.PARSE)
+            self._ledger.quarantined(*pair, QuarantineStage.PARSE)
             for pair in part
             if pair[0].raw is not None
         ]
@@ -303,58 +293,6 @@ class Writer:
             if left.raw is None:
                 add(counts, {"skipped": {left.reason: 1}})
         return counts
-
-    def _skipped(self, left: Left, occurrence: int) -> dict[str, Any]:
-        return {
-            "id": derived_id("skip", self.log, left.digest.hex(), str(occurrence)),
-            "log": self.log,
-            "digest": left.digest,
-            "occurrence": occurrence,
-            "reason": left.reason,
-            "audit_id": left.audit_id,
-            "lead_external_id": left.lead_external_id,
-            "actor": left.actor,
-            "position": place_of(self.sources, left.seq),
-            "run_id": self.run_id.bytes,
-        }
-
-    def _quarantined(self, left: Left, occurrence: int, stage: QuarantineStage) -> dict[str, Any]:
-        return {
-            "id": derived_id("quarantine", self.log, left.digest.hex(), str(occurrence)),
-            "log": self.log,
-            "digest": left.digest,
-            "occurrence": occurrence,
-            "raw": left.raw,
-            "code": left.reason,
-            "message": left.message.replace("\0", "\ufffd"),
-            "stage": stage,
-            "extractor_version": EXTRACTOR_VERSION,
-            "position": place_of(self.sources, left.seq),
-            "audit_id": left.audit_id,
-            "lead_external_id": left.lead_external_id,
-            "options": dict(self.retry_options),
-            "run_id": self.run_id.bytes,
-        }
-
-    def _conflict(self, record: Record, twin: int) -> dict[str, Any]:
-        taken = Taken(*record)
-        return {
-            "id": derived_id(
-                "conflict", self.log, taken.audit_id.decode(), taken.content_hash.hex(), str(twin)
-            ),
-            "log": self.log,
-            "audit_id": taken.audit_id.decode(),
-            "occurrence": twin,
-            "winner_id": taken.record_id,
-            "lead_external_id": taken.lead_external_id.decode(),
-            "actor": taken.actor.decode(),
-            "action": taken.action.decode(),
-            "payload": store.JsonText(taken.payload),
-            "payload_hash": taken.content_hash,
-            "record_created_at": from_microseconds(taken.created_us),
-            "position": place_of(self.sources, taken.seq),
-            "run_id": self.run_id.bytes,
-        }
 
 
 _UNIQUE = "23505"
@@ -377,13 +315,6 @@ def _with_rest_of_lead(
             return
 
 
-def _with_occurrence(left: list[Left]) -> Iterator[tuple[Left, int]]:
-    """Number records of identical content, so that each has a row and a re-run adds none."""
-    for _, twins in groupby(left, lambda row: row.digest):
-        for occurrence, row in enumerate(twins):
-            yield row, occurrence
-
-
 def _new_lead(share: LeadShare) -> store.NewLead:
     return store.NewLead(share.key, share.external_id, share.customer_id, share.first_at)
 
@@ -401,16 +332,3 @@ def _new_conversation(share: LeadShare) -> store.NewConversation:
         share.last_at,
         share.last_incoming_at,
     )
-
-
-def _as_line(taken: Taken) -> bytes:
-    """Return a record as the line it could have been: what `quarantine retry` reads again."""
-    fields = {
-        "id": taken.audit_id.decode(),
-        "lead_id": taken.lead_external_id.decode(),
-        "actor": taken.actor.decode(),
-        "action": taken.action.decode(),
-        "payload": orjson.Fragment(taken.payload),
-        "created_at": from_microseconds(taken.created_us).isoformat(),
-    }
-    return orjson.dumps(fields)

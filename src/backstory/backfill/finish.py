@@ -7,8 +7,7 @@ from sqlalchemy import Connection
 
 from backstory.backfill.counts import Counts, total_of
 from backstory.backfill.options import BackfillOptions
-from backstory.backfill.report import Report, make_report, warnings_of
-from backstory.errors import RunError
+from backstory.backfill.report import Report, make_report, refuse_empty, warnings_of
 from backstory.extract.identity import conversation_id
 from backstory.model import CREATED_BY, PartitionStage, RunStatus
 from backstory.runs import run as runs
@@ -35,10 +34,7 @@ def finish(
         rows = connection.execute(sql("rows_of_run"), {"run_id": run_id}).one()._asdict()
         if ledger.get("created", 0) > _ANALYZE_RECORDS:
             connection.execute(sql("analyze_loaded"))
-        if not read.get("records_read") and not options.allow_empty:
-            raise RunError(
-                "The sources hold no record at all: check their names, or say --allow-empty."
-            )
+        refuse_empty(read, allowed=options.allow_empty)
         errors = sums(ledger, read, rows) + run.findings.get("errors", [])
         watch.end()
         considered = run.findings["leads_listed"] if options.listed else ledger.get("leads_seen", 0)

@@ -18,10 +18,12 @@ from backstory.backfill.spill import Left, SpillWriter, Taken
 from backstory.extract.identity import lead_id, message_id
 from backstory.extract.messages import content_digest, content_hash, project, read_event, role_of
 from backstory.extract.parse import Unreadable, canonical_json
-from backstory.model import Role, SkipReason
+from backstory.model import MessageKind, Role, SkipReason
 
 SOURCE_SHIFT = 40
 _LINE_MASK = (1 << SOURCE_SHIFT) - 1
+# Marshal takes plain strings only.
+_PLAIN: dict[str, str] = {word: word.value for word in (*Role, *MessageKind)}
 _TICK_RECORDS = 1000
 _CACHED_LEADS = 16_384
 
@@ -165,8 +167,8 @@ class Judge:
             event.actor.encode(),
             event.action.encode(),
             payload,
-            role.value,
-            message.kind.value,
+            _PLAIN[role],
+            _PLAIN[message.kind],
             None if message.author is None else message.author.encode(),
             message.content.encode(),
             None if message.attachment_text is None else message.attachment_text.encode(),

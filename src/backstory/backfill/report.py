@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from backstory.backfill.counts import Counts
+from backstory.errors import RunError
 from backstory.model import Role, SkipReason
 
 
@@ -76,7 +77,7 @@ def make_report(
     seconds = sum(seconds_by_step.values())
     return Report(
         run_id=run_id,
-        mode=mode,
+        mode=str(mode),
         records_read=counts.get("records", 0),
         audits_processed=created + duplicate + no_text + conflict,
         audits_skipped=sum(skipped.values()) - no_text,
@@ -99,6 +100,14 @@ def make_report(
     )
 
 
+def refuse_empty(read: Counts, *, allowed: bool) -> None:
+    """Raise RunError if nothing at all was read: a wrong name is likelier than an empty log."""
+    if not read.get("records_read") and not allowed:
+        raise RunError(
+            "The sources hold no record at all: check their names, or say --allow-empty."
+        )
+
+
 def shares(counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
     """Return each role's count and its percentage of all, to two places."""
     total = sum(counts.values())
@@ -115,7 +124,7 @@ def warnings_of(counts: Counts, read: Counts, findings: Mapping[str, Any]) -> li
     missing = counts.get("skipped", {}).get(SkipReason.LEAD_NOT_FOUND, 0)
     if missing:
         said.append(
-            f"{missing:,} records name a lead that no list of leads holds; they are kept aside."
+            f"{missing:,} records name a lead that no list of leads holds: they are left aside."
         )
     if read.get("replaced"):
         said.append(f"{read['replaced']:,} characters that cannot be stored became U+FFFD.")

@@ -210,7 +210,7 @@ def _records(file: Path) -> Iterator[tuple[Any, ...]]:
                 stop = start + _LENGTH.size + length
                 if stop > end:
                     break
-                yield marshal.loads(data[start + _LENGTH.size : stop])
+                yield marshal.loads(data[start + _LENGTH.size : stop])  # noqa: S302 - our own files, mode 0700
                 start = stop
             rest = data[start:]
 

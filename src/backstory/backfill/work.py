@@ -89,14 +89,15 @@ def _do_partition(connection: Connection, work: Work, claim: Claim, told: Told) 
         return
     spill = Spill(work.task.spill, work.task.partitions)
     writer = Writer(
-        connection,
-        work.run_id,
-        work.task.log,
-        work.task.sources,
-        work.listed,
-        work.retry_options,
-        work.first_load,
+        connection=connection,
+        run_id=work.run_id,
+        log=work.task.log,
+        sources=work.task.sources,
+        listed=work.listed,
+        retry_options=work.retry_options,
+        first_load=work.first_load,
         committed=lambda counts: told(counts["records"]),
+        begin=connection.begin,
     )
     writer.write_partition(
         claim,
@@ -178,7 +179,7 @@ def _watch(work: Work, workers: int, told: Told) -> None:
         raise errors.get()
 
 
-def _worker(
+def _worker(  # noqa: PLR0917 - the arguments of a process come in a tuple
     work: Work,
     number: int,
     done: "SynchronizedArray[int]",

@@ -33,8 +33,11 @@ ROLES: dict[str, Role] = {
 _TEXT_KEYS = ("text", "message", "content")
 _BODY_ACTIONS = frozenset({"message_sent", "message_received"})
 _AUTHOR_KEYS = ("author", "author_name", "sender_name", "from_name", "sender", "from", "speaker")
+_AUTHOR_KEY_SET = frozenset(_AUTHOR_KEYS)
 _CAPTION_KEYS = ("caption", "description", "alt", "alt_text", "title")
 _AUDIT_ALIASES = {"lead_id": "leadId", "created_at": "createdAt"}
+# How a source of rows says that it could not make a record of one.
+_UNREADABLE = frozenset({"payload_unreadable", "row_unreadable"})
 # Floats that PostgreSQL prints otherwise than Python: exponents, and a negative zero.
 _UNPLAIN = re.compile(rb"[0-9]e[0-9+-]|-0\.0(?![0-9])")
 
@@ -57,9 +60,8 @@ def read_event(line: bytes, columns: Mapping[str, str], assume_tz: tzinfo) -> Au
     record, replaced, repeated = strict_json(line)
     if columns:
         record = {**record, **{ours: record.get(theirs) for ours, theirs in columns.items()}}
-    for unreadable in ("payload_unreadable", "row_unreadable"):
-        if unreadable in record:
-            raise Unreadable(unreadable, f"{str(record[unreadable])[:200]}")
+    if not _UNREADABLE.isdisjoint(record):
+        raise _unreadable(record)
     audit_id = _as_id(record.get("id"))
     if audit_id is None:
         raise Unreadable("no_id", "The record has no id: name its column with --map id=column.")
@@ -74,6 +76,12 @@ def read_event(line: bytes, columns: Mapping[str, str], assume_tz: tzinfo) -> Au
         replaced,
         repeated,
     )
+
+
+def _unreadable(record: dict[str, Any]) -> Unreadable:
+    """Return what a source of rows found wrong with one of them."""
+    (code, *_) = sorted(_UNREADABLE & record.keys())
+    return Unreadable(code, str(record[code])[:200])
 
 
 def _field(record: dict[str, Any], name: str) -> Any:
@@ -163,6 +171,8 @@ def _plain(value: Any) -> Any:
 
 
 def _author(payload: dict[str, Any]) -> str | None:
+    if _AUTHOR_KEY_SET.isdisjoint(payload):
+        return None
     for key in _AUTHOR_KEYS:
         value = payload.get(key)
         if type(value) is dict:
@@ -173,6 +183,8 @@ def _author(payload: dict[str, Any]) -> str | None:
 
 
 def _attachment_text(payload: dict[str, Any]) -> str | None:
+    if "attachments" not in payload and "caption" not in payload:
+        return None
     found = [payload.get("caption")]
     attachments = payload.get("attachments")
     if type(attachments) is list:

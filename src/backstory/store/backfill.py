@@ -42,11 +42,13 @@ def lock_leads(connection: Connection, keys: Iterable[bytes]) -> None:
 def unknown_records(
     connection: Connection, ids: Sequence[bytes], hashes: Sequence[bytes]
 ) -> dict[int, bool]:
-    """Return the places of records the log does not hold with this content: held otherwise?"""
+    """Return the places of records the log does not hold with this content, and whether
+    otherwise.
+    """
     rows = connection.execute(
         sql("unknown_records"), {"ids": uuid_array(ids), "hashes": uuid_array(hashes)}
     )
-    return {place: differs for place, differs in rows}
+    return {row.place: row.differs for row in rows}
 
 
 def known_rows(connection: Connection, table: str, ids: Sequence[bytes]) -> set[bytes]:

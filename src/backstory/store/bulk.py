@@ -140,10 +140,10 @@ class RecordRows:
                 audit_id,
                 self._short(role),
                 self._short(kind),
-                _NULL if author is None else _length(len(author)) + author,
+                field(author),
                 _length(len(content)),
                 content,
-                _NULL if attachment_text is None else _length(len(attachment_text)) + attachment_text,
+                field(attachment_text),
                 _length(len(metadata)),
                 metadata,
             )

@@ -105,3 +105,8 @@ SELECT set_config('maintenance_work_mem', '256MB', true),
 -- name: analyze_loaded
 -- Tell the planner of what was loaded, without waiting for autovacuum to notice.
 ANALYZE audit_log, messages, conversations, leads, customers, customer_identities;
+
+-- name: count_leads_without_conversation
+-- How many leads have no first conversation yet.
+SELECT count(*) FROM leads l
+WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.lead_id = l.id AND c.ordinal = 0);

@@ -1,0 +1,194 @@
+"""What a run works on: its sources cut into segments and partitions, its leads, its directory."""
+
+import os
+import pickle
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from backstory.audit.source import Kind, Oversized, Segment, Source, open_sources, segment_sources
+from backstory.backfill.options import UNKNOWN_ACTOR, BackfillOptions
+from backstory.backfill.read import KnownLeads, ReadTask
+from backstory.errors import RunError, SourceError
+from backstory.extract.identity import lead_id
+from backstory.extract.leads import LeadRecord, parse_lead
+from backstory.extract.parse import Unreadable
+from backstory.runs import run as runs
+from backstory.runs.run import Run
+from backstory.store.statements import sql
+
+PARTITION_BYTES = 3 * 1024 * 1024
+MAX_PARTITIONS = 1024
+SEGMENT_BYTES = 8 * 1024 * 1024
+SEGMENTS_PER_WORKER = 4
+_ERRORS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a run needs to go on in another process; kept in its spill directory, mode 0600.
+
+    The boot is noted because spill files are not forced to disk: they outlive any process, but
+    after a crash of the machine they are made again from the sources.
+    """
+
+    options: BackfillOptions
+    audit: list[Source]
+    leads: list[Source]
+    segments: list[Segment]
+    partitions: int
+    fingerprints: list[str]
+    boot: str
+
+    def save(self, directory: Path) -> None:
+        """Write the manifest into the run's directory."""
+        descriptor = os.open(directory / "manifest", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            pickle.dump(self, file)
+
+    @classmethod
+    def load(cls, run: Run) -> "Manifest":
+        """Read the manifest of a run; raise RunError if it is not on this machine any more."""
+        try:
+            with (Path(run.spill_dir) / "manifest").open("rb") as file:
+                manifest: Manifest = pickle.load(file)  # noqa: S301 - our own file, mode 0600
+        except (OSError, pickle.UnpicklingError, AttributeError, ImportError) as gone:
+            raise RunError(
+                f"Run {runs.short_id(run.id)} keeps its working files on {run.host} in "
+                f"{run.spill_dir}, and they cannot be read here: cancel it and start the same "
+                "backfill anew. What it wrote stays and is not written twice."
+            ) from gone
+        return manifest
+
+
+def open_audit_and_leads(
+    options: BackfillOptions, directory: Path
+) -> tuple[list[Source], list[Source]]:
+    """Open and check all sources; standard input is copied into `directory` first."""
+    audit = open_sources(
+        options.audit,
+        Kind.AUDIT,
+        table=options.audit_table,
+        columns=options.columns_of(Kind.AUDIT),
+        spool=directory,
+    )
+    leads = open_sources(
+        options.leads,
+        Kind.LEAD,
+        table=options.lead_table,
+        columns=options.columns_of(Kind.LEAD),
+        spool=directory,
+    )
+    for source in (*audit, *leads):
+        source.check()
+    return audit, leads
+
+
+def make_manifest(options: BackfillOptions, directory: Path) -> Manifest:
+    """Open the sources and cut the work into segments and partitions, by the size of the input."""
+    audit, leads = open_audit_and_leads(options, directory)
+    size = sum(source.estimated_bytes() for source in audit)
+    pieces = min(options.workers * SEGMENTS_PER_WORKER, max(size // SEGMENT_BYTES, 1))
+    partitions = 1
+    while partitions < MAX_PARTITIONS and partitions * PARTITION_BYTES < size:
+        partitions *= 2
+    return Manifest(
+        options=options,
+        audit=audit,
+        leads=leads,
+        segments=segment_sources(audit, pieces),
+        partitions=partitions,
+        fingerprints=[source.fingerprint() for source in (*audit, *leads)],
+        boot=current_boot(),
+    )
+
+
+def current_boot() -> str:
+    """Return what changes when the machine is started again."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "unknown"
+
+
+def make_directory(home: Path, run_id: object) -> Path:
+    """Return a new directory of ours alone for a run's files; raise SourceError with advice."""
+    directory = home / "runs" / str(run_id)
+    try:
+        directory.mkdir(parents=True, mode=0o700)
+    except OSError as bad:
+        raise SourceError(
+            f"{directory} cannot be made ({bad.strerror}): choose another --home, or set "
+            "BACKSTORY_HOME to a directory you may write to."
+        ) from bad
+    return directory
+
+
+# --- leads -----------------------------------------------------------------------------------
+
+
+class LeadList:
+    """The given lists of leads, read anew at each iteration; what is unreadable is noted."""
+
+    def __init__(self, sources: Sequence[Source], options: BackfillOptions) -> None:
+        self._sources = sources
+        self._columns = options.columns_of(Kind.LEAD)
+        self._zone = ZoneInfo(options.assume_tz)
+        self._region = options.region
+        self.errors: list[str] = []
+
+    def __iter__(self) -> Iterator[LeadRecord]:
+        self.errors = []
+        for source in self._sources:
+            for position, line in source.read():
+                try:
+                    if isinstance(line, Oversized):
+                        raise Unreadable("too_large", f"A lead of {line.size} bytes is too large.")  # noqa: TRY301 - one way for all reasons
+                    yield parse_lead(
+                        line, columns=self._columns, assume_tz=self._zone, region=self._region
+                    )
+                except Unreadable as reason:
+                    self.errors.append(f"{source.where(position)}: {reason}")
+
+    def findings(self) -> dict[str, Any]:
+        """Return the leads that could not be read, as far as they are shown."""
+        return {"leads_unreadable": len(self.errors), "errors": self.errors[:_ERRORS_SHOWN]}
+
+
+def save_known_leads(
+    connection: Connection | None, leads: Iterable[LeadRecord], directory: Path
+) -> Path:
+    """Write the keys of all listed leads and of those we know already; return the file."""
+    keys = [lead_id(lead.external_id) for lead in leads]
+    if connection is not None:
+        keys.extend(bytes(row.key) for row in connection.execute(sql("lead_keys")))
+    file = directory / "known-leads"
+    KnownLeads(keys).save(file)
+    return file
+
+
+def erased_keys(connection: Connection) -> frozenset[bytes]:
+    """Return the keys of leads that were erased."""
+    return frozenset(bytes(row.digest) for row in connection.execute(sql("erased_keys")))
+
+
+def read_task(
+    manifest: Manifest, directory: Path, known: Path | None, erased: frozenset[bytes]
+) -> ReadTask:
+    """Return what a process needs to read the manifest's segments."""
+    options = manifest.options
+    return ReadTask(
+        log=options.log,
+        sources=manifest.audit,
+        spill=directory,
+        partitions=manifest.partitions,
+        columns=options.columns_of(Kind.AUDIT),
+        assume_tz=options.assume_tz,
+        unknown_actor=UNKNOWN_ACTOR[options.unknown_actor],
+        known=known,
+        erased=erased,
+    )

@@ -1,0 +1,107 @@
+"""Reads the ledgers of records that made no message, for people and for a retry."""
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Text, cast, select, update
+
+from backstory.errors import UsageError
+from backstory.model import QuarantineStatus
+from backstory.store.ledgers import Conflict, Quarantine
+
+
+def list_quarantine(
+    connection: Connection, run_id: uuid.UUID | None = None, *, limit: int = 50
+) -> list[RowMapping]:
+    """Return open quarantined records, of one run or of all, newest first, without their bytes."""
+    columns = [column for column in Quarantine.__table__.c if column.name != "raw"]
+    query = (
+        select(*columns)
+        .where(Quarantine.status == QuarantineStatus.OPEN)
+        .order_by(Quarantine.created_at.desc(), Quarantine.position, Quarantine.id)
+        .limit(limit)
+    )
+    if run_id is not None:
+        query = query.where(Quarantine.run_id == run_id)
+    return list(connection.execute(query).mappings())
+
+
+def get_quarantined(connection: Connection, reference: str) -> RowMapping:
+    """Return the one quarantined record whose id begins with `reference`, its bytes included."""
+    query = (
+        select(Quarantine.__table__)
+        .where(cast(Quarantine.id, Text).startswith(reference.strip().lower(), autoescape=True))
+        .limit(2)
+    )
+    found = connection.execute(query).mappings().all()
+    if len(found) != 1:
+        raise UsageError(
+            f"{'Several' if found else 'No'} quarantined records begin with {reference!r}: "
+            "`backstory quarantine list` shows them."
+        )
+    return found[0]
+
+
+def retry_groups(connection: Connection, run_id: uuid.UUID | None) -> list[RowMapping]:
+    """Return (log, options) of open records that could be read again, each once."""
+    query = select(Quarantine.log, Quarantine.options).where(*_retriable(run_id)).distinct()
+    return list(connection.execute(query).mappings())
+
+
+def raw_records(
+    connection: Connection, run_id: uuid.UUID | None, group: RowMapping
+) -> Iterator[tuple[uuid.UUID, bytes]]:
+    """Yield (id, bytes) of a group's open records, in order."""
+    query = (
+        select(Quarantine.id, Quarantine.raw)
+        .where(*_retriable(run_id), *_in_group(group))
+        .order_by(Quarantine.created_at, Quarantine.id)
+        .execution_options(yield_per=1000)
+    )
+    for row in connection.execute(query):
+        yield row.id, row.raw
+
+
+def resolve(
+    connection: Connection,
+    *,
+    of_run: uuid.UUID | None,
+    group: RowMapping,
+    by: uuid.UUID,
+) -> None:
+    """Mark a group's open records as taken by the run `by`; what fails again is opened again."""
+    connection.execute(
+        update(Quarantine)
+        .where(*_retriable(of_run), *_in_group(group))
+        .values(status=QuarantineStatus.RESOLVED, resolved_run_id=by)
+    )
+
+
+def _retriable(run_id: uuid.UUID | None) -> list[Any]:
+    # Of an oversized record only the beginning is kept: its source must be read again.
+    conditions: list[Any] = [
+        Quarantine.status == QuarantineStatus.OPEN,
+        Quarantine.code != "too_large",
+    ]
+    if run_id is not None:
+        conditions.append(Quarantine.run_id == run_id)
+    return conditions
+
+
+def _in_group(group: RowMapping) -> list[Any]:
+    return [Quarantine.log == group["log"], Quarantine.options == group["options"]]
+
+
+def list_conflicts(
+    connection: Connection, run_id: uuid.UUID | None = None, *, limit: int = 50
+) -> list[RowMapping]:
+    """Return conflicts, of one run or of all, newest first: what lost, and to which record."""
+    query = (
+        select(Conflict.__table__)
+        .order_by(Conflict.created_at.desc(), Conflict.position, Conflict.id)
+        .limit(limit)
+    )
+    if run_id is not None:
+        query = query.where(Conflict.run_id == run_id)
+    return list(connection.execute(query).mappings())
