@@ -72,4 +72,5 @@ def test_ranges_cover_the_file_once_with_the_right_line_numbers(data, pieces):
         lines = flat(blocks(read_range(raw, segment.start, segment.stop)))
         numbered += enumerate(lines, segment.first_line)
     assert numbered == list(enumerate(truth(data), 1))
+    assert len({segment.start for segment in segments}) == len(segments)
     assert [segment.number for segment in segments] == list(range(len(segments)))

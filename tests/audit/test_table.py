@@ -167,6 +167,34 @@ def test_a_payload_is_json_whatever_its_type(database, records, opened, payload)
     assert b"12345678901234567890123" in line
 
 
+@pytest.mark.parametrize(
+    ("encoding", "stored", "told"),
+    [
+        ("LATIN1", b"caf\xe9", "caf\u00e9".encode()),
+        ("SQL_ASCII", b"caf\xc3\xa9", "caf\u00e9".encode()),
+        ("SQL_ASCII", b"caf\xe9", b"caf\xe9"),
+    ],
+)
+def test_text_is_utf8_whatever_the_encoding_of_the_database(  # noqa: PLR0917 - fixtures, and a case
+    database, opened, empty_database_url, encoding, stored, told
+):
+    name = f"in_{encoding.lower()}"
+    database.execute(f"CREATE DATABASE {name} ENCODING {encoding} LOCALE 'C' TEMPLATE template0")
+    try:
+        url = with_options(empty_database_url, dbname=name)
+        with psycopg.connect(url, client_encoding=encoding) as connection:
+            create(connection, payload="text")
+            body = b'\'{"text": "' + stored + b"\"}'"
+            connection.execute(
+                b"INSERT INTO audit (id, payload) VALUES ('" + stored + b"', " + body + b")"
+            )
+        [(_, line)] = opened(url=url).read()
+        assert b'"id":"' + told + b'"' in line
+        assert b'"payload":{"text": "' + told + b'"}' in line
+    finally:
+        database.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.mark.parametrize("cell", ["hello", "NaN", "[1", "{}{}"])
 def test_text_that_is_no_json_is_said_to_be_unreadable(database, records, cell):
     create(database, payload="text")
@@ -469,6 +497,7 @@ def test_a_page_that_takes_too_long_asks_for_an_index(database, opened, monkeypa
         "postgresql://ann:s3cr?t-pw@127.0.0.1:1/crm",
         "postgresql://ann:s3cr#t-pw@127.0.0.1:1/crm",
         "postgresql://ann:s3cr-t-pw/@127.0.0.1:1/crm",
+        "postgresql://ann:s3cr-t-pw/crm",
         "postgresql://ann:s3cr-t-pw?@127.0.0.1:1/crm",
         "postgresql://ann:s3cr%t-pw@127.0.0.1:1/crm",
         "postgresql://ann:s3cr%40t-pw@127.0.0.1:1/crm",

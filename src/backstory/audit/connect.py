@@ -28,7 +28,8 @@ _FORM = (
 # The settings of one page: they end with its transaction, so a pooler hands them to nobody else.
 _SETTLE = """
 SELECT set_config('timezone', 'UTC', true), set_config('datestyle', 'ISO', true),
-       set_config('statement_timeout', %s::text, true)
+       set_config('statement_timeout', %s::text, true),
+       set_config('client_encoding', %s::text, true)
 """
 _REFUSED = (
     ("password authentication failed", "check user and password in the URL"),
@@ -85,6 +86,7 @@ def connected(url: str) -> Iterator[Connection]:
     parts, _ = _parsed(url)
     parts.setdefault("connect_timeout", CONNECT_TIMEOUT_SECONDS)
     parts.setdefault("application_name", "backstory")
+    parts["client_encoding"] = "UTF8"  # else a line comes in the encoding of the database
     address = conninfo.make_conninfo(**parts)
     try:
         connection = psycopg.connect(address, prepare_threshold=None)
@@ -96,12 +98,18 @@ def connected(url: str) -> Iterator[Connection]:
 
 
 @contextmanager
-def short_transaction(connection: Connection, *, timed: bool = True) -> Iterator[None]:
+def short_transaction(
+    connection: Connection, *, timed: bool = True, raw: bool = False
+) -> Iterator[None]:
     """Run what is inside in a read-only transaction of its own, in UTC and with ISO dates.
 
-    Not `timed`, it may take longer than STATEMENT_TIMEOUT_MINUTES.
+    Not `timed`, it may take longer than STATEMENT_TIMEOUT_MINUTES. `raw`: a database that knows no
+    encoding sends bytes as they are; otherwise one that is no UTF-8 would end the statement.
     """
-    connection.execute(_SETTLE, (f"{STATEMENT_TIMEOUT_MINUTES * 60 if timed else 0:.0f}s",))
+    seconds = STATEMENT_TIMEOUT_MINUTES * 60 if timed else 0
+    stored = connection.info.parameter_status("server_encoding")
+    encoding = "SQL_ASCII" if raw and stored == "SQL_ASCII" else "UTF8"
+    connection.execute(_SETTLE, (f"{seconds:.0f}s", encoding))
     try:
         yield
     finally:

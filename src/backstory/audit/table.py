@@ -177,7 +177,7 @@ class _Pages:
         statement = _statement(self._found, condition, self._spliced)
         values = {"key": key, "rows": rows}
         with (
-            short_transaction(self._connection, timed=rows is not None),
+            short_transaction(self._connection, timed=rows is not None, raw=True),
             self._connection.cursor() as cursor,
         ):
             cursor.adapters.register_loader("text", _AsBytes)
