@@ -1,0 +1,258 @@
+"""Text search over the messages of a business: web-style queries, ranked, paged, safe to show.
+
+A query is read as on the web: words must all occur, `"hot tub"` is a phrase, `or` is or, `-word`
+excludes. Matches are ordered by score, then time, then id. When a query has so many matches that
+ranking them all would be slow, they are ranked in blocks, the newest first, and the answer says so:
+pages then go through one block after the other, and still show every match once.
+"""
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+from hashlib import blake2b
+
+from sqlalchemy import Connection
+
+from backstory.errors import UsageError
+from backstory.extract.identity import lead_id
+from backstory.model import Channel, MessageKind, Role
+from backstory.search import snippet
+from backstory.search.cursor import Block, Cursor, decode, encode
+from backstory.search.ranking import Way, choose, small
+from backstory.search.snippet import Fragment, fragments, shown
+from backstory.store import search as store
+
+MAX_QUERY_CHARS = 1_000
+MAX_LIMIT = 100
+RANK_LIMIT = 200
+# A block this much thinner than expected means that the words are not spread evenly over time.
+_THIN = 0.2
+
+
+@dataclass(frozen=True)
+class SearchQuery:
+    """What to look for, and where; `since` is inside, `until` is the first moment outside.
+
+    `lead` is the business's own id of a lead. `after` is the `next` of the page before.
+    `rank_limit` is about how many matches a block has when there are too many to rank them all;
+    None ranks them all, however long it takes.
+    """
+
+    text: str
+    role: Role | None = None
+    kind: MessageKind | None = None
+    channel: Channel | None = None
+    customer_id: uuid.UUID | None = None
+    lead: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 10
+    after: str | None = None
+    rank_limit: int | None = RANK_LIMIT
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One message that was found; names and snippet are fit to be shown, `lead` is as it came."""
+
+    id: uuid.UUID
+    conversation_id: uuid.UUID
+    customer_id: uuid.UUID
+    lead: str
+    customer: str | None
+    role: Role
+    kind: MessageKind
+    channel: Channel
+    author: str | None
+    created_at: datetime
+    score: float
+    snippet: tuple[Fragment, ...]
+
+    def snippet_html(self) -> str:
+        """Return the snippet as safe HTML with `<mark>` around matches."""
+        return snippet.as_html(self.snippet)
+
+    def snippet_plain(self) -> str:
+        """Return the snippet as one line of text."""
+        return snippet.plain(self.snippet)
+
+
+@dataclass(frozen=True)
+class SearchAnswer:
+    """A page of hits; `next` continues it (a page may be short, only None means the end).
+
+    `total_at_least` is the number of matches, or of those ranked so far when `capped`, and then
+    `note` says in a sentence what was ranked.
+    """
+
+    hits: tuple[Hit, ...]
+    next: str | None
+    total_at_least: int
+    capped: bool
+    note: str | None
+
+
+def search_messages(connection: Connection, query: SearchQuery) -> SearchAnswer:
+    """Return a page of the messages that match; raise UsageError for a query that says nothing.
+
+    Sets `jit` and `work_mem` for the rest of the caller's transaction, and writes nothing.
+    """
+    scope = _scope(query)
+    total = _readable(store.begin_search(connection, scope.text)).messages
+    digest = _digest(query)
+    start = decode(query.after, digest) if query.after else Cursor()
+    search = _Search(connection, scope, total, query)
+    block = start.block
+    if start.after is None:
+        block, page = search.first_page(block)
+    else:
+        page = search.page(block, start.after)
+    return _answer(search, block, page, digest)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What stays the same while one page is looked for."""
+
+    connection: Connection
+    scope: store.Scope
+    total: float
+    query: SearchQuery
+
+    def first_page(self, block: Block) -> tuple[Block, store.Candidates]:
+        """Decide how far down the block that begins at its ceiling goes, and rank it."""
+        inside = _within(self.scope, block)
+        way = self._way(inside)
+        if way.window is not None:
+            floor = store.floor_below(self.connection, inside, window=way.window)
+            newest = replace(block, floor=floor, walk=True)
+            page = self.page(newest, None)
+            if floor is None or page.ranked >= _THIN * (self.query.rank_limit or 0):
+                return newest, page
+        rest = replace(block, walk=way.walk and way.window is None)
+        return rest, self.page(rest, None)
+
+    def page(self, block: Block, after: store.Key | None) -> store.Candidates:
+        """Read one match more than is shown: it tells whether there is a next page."""
+        limit = self.query.limit + 1
+        inside = _within(self.scope, block)
+        return store.matches(self.connection, inside, walk=block.walk, after=after, limit=limit)
+
+    def _way(self, inside: store.Scope) -> Way:
+        population = self.total
+        if population <= 0 or inside.narrowed:
+            population = store.estimated_messages(self.connection, inside)
+            if small(population):
+                return Way(walk=True)
+        return choose(
+            matches=store.estimated_matches(self.connection, inside),
+            population=population,
+            total=max(self.total, population),
+            rank_limit=self.query.rank_limit,
+        )
+
+
+def _within(scope: store.Scope, block: Block) -> store.Scope:
+    since = max((t for t in (scope.since, block.floor) if t), default=None)
+    until = min((t for t in (scope.until, block.ceiling) if t), default=None)
+    return replace(scope, since=since, until=until)
+
+
+def _answer(search: _Search, block: Block, page: store.Candidates, digest: str) -> SearchAnswer:
+    keys = page.keys[: search.query.limit]
+    rows = store.found(search.connection, search.scope.text, [key.id for key in keys])
+    return SearchAnswer(
+        hits=tuple(_hit(rows[key.id], key) for key in keys if key.id in rows),
+        next=_next(search, block, page, digest),
+        total_at_least=block.seen + page.ranked,
+        capped=block.partial,
+        note=_note(block, page.ranked) if block.partial else None,
+    )
+
+
+def _next(search: _Search, block: Block, page: store.Candidates, digest: str) -> str | None:
+    limit = search.query.limit
+    if len(page.keys) > limit:
+        return encode(Cursor(block, page.keys[limit - 1]), digest)
+    if block.floor is not None:
+        return encode(Cursor(Block(ceiling=block.floor, seen=block.seen + page.ranked)), digest)
+    return None
+
+
+def _note(block: Block, ranked: int) -> str:
+    span = " and ".join(
+        f"{word} {moment:%Y-%m-%d %H:%M} UTC"
+        for word, moment in (("since", block.floor), ("before", block.ceiling))
+        if moment
+    )
+    return (
+        f"Too many messages match to rank them all at once: these are the best of the {ranked:,} "
+        f"matches {span}. More words or less time rank them all; the next pages go back in time."
+    )
+
+
+def _hit(row: store.Found, key: store.Key) -> Hit:
+    return Hit(
+        id=row.id,
+        conversation_id=row.conversation_id,
+        customer_id=row.customer_id,
+        lead=row.lead,
+        customer=row.customer and shown(row.customer),
+        role=Role(row.role),
+        kind=MessageKind(row.kind),
+        channel=Channel(row.channel),
+        author=row.author and shown(row.author),
+        created_at=key.created_at,
+        score=key.score,
+        snippet=fragments(row.marked),
+    )
+
+
+def _scope(query: SearchQuery) -> store.Scope:
+    """Check a query, and put it in the words of the store."""
+    words = _storable(query.text).strip()
+    if not words:
+        raise UsageError('Say what to look for, for example: quote -mattress "hot tub".')
+    if len(words) > MAX_QUERY_CHARS:
+        raise UsageError(f"A query has at most {MAX_QUERY_CHARS} characters.")
+    if not 1 <= query.limit <= MAX_LIMIT:
+        raise UsageError(f"A page has 1 to {MAX_LIMIT} hits, not {query.limit}.")
+    if query.rank_limit is not None and query.rank_limit < 1:
+        raise UsageError("The number of matches to rank counts from 1.")
+    for moment in (query.since, query.until):
+        if moment is not None and moment.tzinfo is None:
+            raise UsageError("A time needs its zone, for example 2026-01-31T12:00:00Z.")
+    lead = None if query.lead is None else uuid.UUID(bytes=lead_id(_storable(query.lead)))
+    return store.Scope(
+        text=words,
+        role=query.role,
+        kind=query.kind,
+        channel=query.channel,
+        customer_id=query.customer_id,
+        lead_id=lead,
+        since=query.since,
+        until=query.until,
+    )
+
+
+def _storable(text: str) -> str:
+    """Replace what PostgreSQL cannot hold, as the extraction does."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def _readable(reading: store.Reading) -> store.Reading:
+    if not reading.words:
+        raise UsageError(
+            "The query has only words that are in nearly every sentence: add one that says more."
+        )
+    if reading.needed in {"", "T"}:
+        raise UsageError(
+            "The query says only what to leave out, which is nearly everything else: "
+            "add a word to look for."
+        )
+    return reading
+
+
+def _digest(query: SearchQuery) -> str:
+    same = repr(replace(query, limit=1, after=None))
+    return blake2b(same.encode("utf-8", "replace"), digest_size=8).hexdigest()
