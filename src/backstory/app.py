@@ -1,0 +1,101 @@
+"""Composition root: opens the database and the home that the settings name, and closes them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backstory.config import DEFAULT_SCHEMA, Settings
+from backstory.errors import SchemaMismatch, UsageError
+from backstory.store import embedded, schema
+from backstory.store.engine import Database, translated
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class App:
+    """What a face works with; nothing is started or connected before it is asked for.
+
+    `on_progress` gets a short sentence whenever the embedded database takes its time.
+    """
+
+    settings: Settings
+    on_progress: Say | None = None
+    _open: ExitStack = field(default_factory=ExitStack, repr=False)
+    _database: Database | None = field(default=None, repr=False)
+
+    @property
+    def home(self) -> Path:
+        """The directory of runs' working files and of the embedded database."""
+        return self.settings.home
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is our own embedded PostgreSQL."""
+        return self.settings.database_url is None
+
+    @property
+    def database(self) -> Database:
+        """The database as it is; started if it is embedded, connected when first used."""
+        if self._database is None:
+            url = self.settings.database_url or self._start()
+            self._database = Database.open(url, self.settings.database_schema)
+            self._open.callback(self._database.engine.dispose)
+        return self._database
+
+    def for_writing(self) -> Database:
+        """Return the database with our schema made or brought up to date.
+
+        Raises SchemaMismatch if a newer version of Backstory made it.
+        """
+        schema.upgrade(self.database.engine, self.database.schema)
+        return self.database
+
+    def for_reading(self) -> Database:
+        """Return the database if our schema is in it; raise UsageError if there is nothing yet."""
+        found = self.existing()
+        if found is None:
+            raise UsageError(self._nothing_yet())
+        return found
+
+    def existing(self) -> Database | None:
+        """Return the database if our schema is in it, changing and starting nothing for a look.
+
+        Raises SchemaMismatch if another version of Backstory made the schema.
+        """
+        if self.embedded and not embedded.status(self.home).initialised:
+            return None
+        with translated(), self.database.engine.connect() as connection:
+            state = schema.schema_state(connection, self.database.schema)
+        if state.revision is None:
+            return None
+        if not state.current:
+            raise SchemaMismatch(
+                f"Schema {state.schema!r} was made by an older Backstory (revision "
+                f"{state.revision}, wanted {state.head}): run `backstory db upgrade`, "
+                "it keeps the data."
+            )
+        return self.database
+
+    def _start(self) -> str:
+        lease = embedded.start(
+            self.home, linger=self.settings.db_linger, on_progress=self.on_progress
+        )
+        return self._open.enter_context(lease).url
+
+    def _nothing_yet(self) -> str:
+        name = self.settings.database_schema
+        where = "" if name == DEFAULT_SCHEMA else f" in schema {name!r}"
+        return (
+            f"There is nothing{where} yet: run `backstory demo` for a first look, or "
+            "`backstory backfill --audit FILE` to load a log of yours."
+        )
+
+
+@contextmanager
+def open_app(settings: Settings, *, on_progress: Say | None = None) -> Iterator[App]:
+    """Yield the application for these settings; close the engine and give the lease back."""
+    app = App(settings, on_progress)
+    with app._open:  # noqa: SLF001 - this function is its lifetime
+        yield app

@@ -1,0 +1,243 @@
+# ruff: noqa: PLC0415 - what a command needs is imported when it is run: help stays quick
+"""`backstory backfill` and `backstory resume`: from a log to conversations."""
+
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from backstory.errors import Interrupted, UsageError
+from backstory.faces.cli.call import Call, command
+from backstory.faces.cli.ending import ExitCode, fail
+from backstory.faces.cli.groups import LOAD, shell
+from backstory.faces.cli.lesson import Lesson
+from backstory.model import RunStatus, RunWish
+
+if TYPE_CHECKING:
+    from backstory.backfill.options import BackfillOptions
+    from backstory.backfill.report import Report
+    from backstory.runs.progress import Listener
+    from backstory.store.engine import Database
+
+_SEVERAL = ("--audit", "--leads")
+# The database's clock is not ours: a run of minutes ago is not mistaken for this one.
+_SKEW = timedelta(minutes=1)
+
+
+class SeveralValues(Lesson):
+    """A command whose --audit and --leads take several values: what a shell makes of `*.jsonl`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of the command line, each further value under its option's name."""
+        return super().parse_args(ctx, list(_repeated(args)))
+
+
+def _repeated(words: list[str]) -> Iterator[str]:
+    option, values = "", 0
+    for word in words:
+        if word.startswith("-") and word != "-":
+            name, _, value = word.partition("=")
+            option, values = (name if name in _SEVERAL else ""), int(bool(value))
+        elif option:
+            if values:
+                yield option
+            values += 1
+        yield word
+
+
+@command(
+    shell,
+    "backfill",
+    cls=SeveralValues,
+    panel=LOAD,
+    example="""
+    backstory backfill --audit audit.jsonl --leads leads.jsonl --dry-run
+    backstory backfill --audit postgresql://reader@host/crm --audit-table AuditLog
+    zcat old/*.gz | backstory backfill --audit - --json
+    """,
+)
+def backfill(
+    call: Call,
+    *,
+    audit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SRC…",
+            help="The audit log: files (JSON lines, CSV, Parquet; .gz, .zst), - or postgresql://…",
+        ),
+    ] = None,
+    leads: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SRC…",
+            help="The list of leads, likewise; without it they are derived from the log.",
+        ),
+    ] = None,
+    log: Annotated[
+        str, typer.Option(metavar="NAME", help="Which log the records belong to.")
+    ] = "audit",
+    audit_table: Annotated[
+        str | None, typer.Option(metavar="T", help="The audit table behind a URL.")
+    ] = None,
+    lead_table: Annotated[
+        str | None, typer.Option(metavar="T", help="The table of leads behind a URL.")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="F=C",
+            help="Our field F is called C in the source, e.g. lead_id=leadId; repeatable.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; say what a run would do.")
+    ] = False,
+    rehearse: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Really write N batches, then roll them back."),
+    ] = None,
+    workers: Annotated[int, typer.Option(metavar="N", help="Processes that share the work.")] = 1,
+    assume_tz: Annotated[
+        str, typer.Option(metavar="ZONE", help="The zone of times that name none.")
+    ] = "UTC",
+    region: Annotated[
+        str, typer.Option(metavar="CC", help="The country of phone numbers without a prefix.")
+    ] = "US",
+    unknown_actor: Annotated[
+        str,
+        typer.Option(metavar="skip|system", help="What records of an unknown actor become."),
+    ] = "skip",
+    allow_empty: Annotated[
+        bool, typer.Option("--allow-empty", help="A source without records is no failure.")
+    ] = False,
+) -> ExitCode:
+    """Load an audit log: link leads to customers, write whole conversations, check the sums.
+
+    Running it twice changes nothing the second time; Ctrl-C pauses it, `resume` goes on, and
+    `rollback` takes exactly its rows back. Exit code 1 means that something needs a look.
+    """
+    from backstory.backfill.options import BackfillOptions
+
+    if dry_run and rehearse is not None:
+        raise UsageError("--dry-run writes nothing and --rehearse does: choose one of them.")
+    options = BackfillOptions(
+        audit=tuple(audit or ()),
+        leads=tuple(leads or ()),
+        log=log,
+        audit_table=audit_table,
+        lead_table=lead_table,
+        columns=dict(_pair(each) for each in mapping or ()),
+        workers=workers,
+        assume_tz=assume_tz,
+        region=region,
+        unknown_actor=unknown_actor,
+        allow_empty=allow_empty,
+    ).check()
+    if dry_run:
+        return _plan(call, options)
+    if rehearse is not None:
+        return _rehearse(call, options, rehearse)
+    return _run(call, options)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    field, equals, column = text.partition("=")
+    if not (field and equals and column):
+        raise UsageError(f"--map {text!r} has the form FIELD=COLUMN, e.g. lead_id=leadId.")
+    return field, column
+
+
+@command(
+    shell,
+    "resume",
+    panel=LOAD,
+    example="""
+    backstory resume last
+    """,
+)
+def resume(
+    call: Call,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or last.")],
+) -> ExitCode:
+    """Continue a run that was paused, failed or killed, where it stands; nothing is done twice."""
+    from backstory.backfill import journey
+
+    with call.app() as app:
+        database = app.for_reading()
+        return carry_out(call, database, lambda told: journey.resume(database, run, told))
+
+
+def _run(call: Call, options: "BackfillOptions") -> ExitCode:
+    from backstory.backfill import journey
+
+    with call.app() as app:
+        database = app.for_writing()
+        return carry_out(
+            call, database, lambda told: journey.start(database, app.home, options, told)
+        )
+
+
+def carry_out(call: Call, database: "Database", go: "Callable[[Listener], Report]") -> ExitCode:
+    """Do a run with its progress shown, and answer with its report or with how to go on."""
+    from backstory.faces.cli.reporting import next_steps, report_view
+
+    began = datetime.now(UTC)
+    try:
+        with call.progress() as listener:
+            report = go(listener)
+    except Interrupted as stopped:
+        return _stopped(call, database, began, stopped)
+    title = f"Run {report.run_id[:8]} is done" if report.run_id else "Done"
+    call.answer(report.as_json(), report_view(report, title), next_steps(report))
+    return ExitCode.DONE if report.clean else ExitCode.FINDINGS
+
+
+def _stopped(call: Call, database: "Database", began: datetime, stopped: Interrupted) -> ExitCode:
+    """Say what became of a run that was asked to pause or to stop, and how it goes on."""
+    run = _stopped_run(database, began)
+    canceled = stopped.wish == RunWish.CANCEL
+    advice = "rollback" if canceled else "resume"
+    sentence = (
+        f"Run {run} is {'canceled' if canceled else 'paused'}. What is written stays: "
+        f"`backstory {advice} {run}` {'takes it back' if canceled else 'goes on'}."
+    )
+    return fail(sentence, "Interrupted", ExitCode.FINDINGS, json=call.json, run_id=run)
+
+
+def _stopped_run(database: "Database", began: datetime) -> str:
+    """Return the short id of the run of this process: the newest of this machine that stopped."""
+    from backstory.runs.run import list_runs, short_id
+    from backstory.store.engine import translated
+
+    with translated(), database.engine.connect() as connection:
+        for run in list_runs(connection, limit=20):
+            mine = run.host == socket.gethostname() and run.updated_at >= began - _SKEW
+            if mine and run.status in {RunStatus.PAUSED, RunStatus.CANCELED}:
+                return short_id(run.id)
+    return "last"
+
+
+def _plan(call: Call, options: "BackfillOptions") -> ExitCode:
+    from backstory.backfill.plan import plan
+
+    with call.app() as app, call.progress() as listener:
+        report = plan(app.existing(), app.home, options, listener)
+    return _foretold(call, report, "Plan: nothing was written")
+
+
+def _rehearse(call: Call, options: "BackfillOptions", batches: int) -> ExitCode:
+    from backstory.backfill.rehearse import rehearse
+
+    with call.app() as app, call.progress() as listener:
+        report = rehearse(app.for_writing(), app.home, options, batches=batches, listener=listener)
+    return _foretold(call, report, "Rehearsal: everything was rolled back")
+
+
+def _foretold(call: Call, report: "Report", title: str) -> ExitCode:
+    from backstory.faces.cli.reporting import report_view
+
+    call.answer(report.as_json(), report_view(report, title))
+    return ExitCode.DONE if report.clean else ExitCode.FINDINGS

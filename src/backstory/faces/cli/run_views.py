@@ -1,0 +1,131 @@
+"""What runs look like: in a list, alone, and when they were asked to stop."""
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+
+from backstory.faces.cli.plain import one_line, plain
+from backstory.faces.cli.reporting import notices, report_facts, report_from, steps_view
+from backstory.faces.cli.screen import (
+    bullets,
+    count,
+    duration,
+    facts,
+    heading,
+    hint,
+    moment,
+    table,
+    text,
+)
+from backstory.model import RunStatus, RunWish
+from backstory.runs.run import TRANSITIONS, Run
+
+_STYLES = {
+    RunStatus.RUNNING: "cyan",
+    RunStatus.DONE: "green",
+    RunStatus.FAILED: "red",
+    RunStatus.PAUSED: "yellow",
+    RunStatus.CANCELED: "yellow",
+    RunStatus.ROLLED_BACK: "dim",
+}
+
+
+def run_json(run: Run) -> dict[str, Any]:
+    """Return a run under the keys of --json."""
+    return {
+        "run_id": str(run.id),
+        "mode": run.mode,
+        "log": run.log,
+        "status": run.status,
+        "wish": run.wish,
+        "options": run.options,
+        "host": run.host,
+        "records_read": run.records_read,
+        "seconds_by_step": run.seconds_by_step,
+        "report": run.report,
+        "error": run.error,
+        "created_at": run.created_at,
+        "updated_at": run.updated_at,
+        "finished_at": run.finished_at,
+    }
+
+
+def list_view(found: list[Run]) -> RenderableType:
+    """Return the newest runs, one a line."""
+    if not found:
+        return hint("No run yet: ", ("backstory backfill --audit FILE", "cyan"), " begins one.")
+    right = {"justify": "right"}
+    made = table(
+        "run", "status", ("log", {"max_width": 12}), "begun (UTC)",
+        ("read", right), ("created", right), ("in doubt", right), ("took", right),
+    )  # fmt: skip
+    for run in found:
+        report = run.report or {}
+        made.add_row(
+            str(run.id)[:8],
+            text((run.status.replace("_", " "), _STYLES[run.status])),
+            one_line(run.log),
+            moment(run.created_at),
+            "-" if run.records_read is None else count(run.records_read),
+            count(report["messages_created"]) if report else "-",
+            count(report["records_quarantined"] + len(report["errors"])) if report else "-",
+            duration(sum(run.seconds_by_step.values())),
+        )
+    return made
+
+
+def run_view(run: Run, stages: dict[str, dict[str, int]]) -> RenderableType:
+    """Return one run: what it was asked, where it stands, its report and what can be done next."""
+    rows: list[tuple[str, RenderableType]] = [
+        ("status", text((run.status.replace("_", " "), _STYLES[run.status]))),
+        ("begun", f"{moment(run.created_at)} UTC on {run.host}"),
+        ("log", one_line(run.log)),
+        ("audit", one_line(", ".join(run.options.get("audit", ())))),
+        ("leads", one_line(", ".join(run.options.get("leads", ())) or "derived from the log")),
+    ]
+    rows += [(f"{name} stage", _stage_line(stage)) for name, stage in stages.items()]
+    shown = []
+    if run.report:
+        report = report_from(run.report)
+        rows += report_facts(report)
+        shown = notices(report)
+    if run.error:
+        shown += bullets([plain(run.error)], "✗", "red")
+    return Group(heading(f"Run {run.id}"), facts(rows), *shown, _advice(run))
+
+
+def _stage_line(stage: dict[str, int]) -> str:
+
+    held = f", {stage['held']} in work" if stage["held"] else ""
+    return (
+        f"{stage['done']} of {stage['partitions']} parts{held}, {count(stage['records'])} records"
+    )
+
+
+def _advice(run: Run) -> RenderableType:
+
+    short = str(run.id)[:8]
+    steps = {
+        RunStatus.RUNNING: (f"backstory resume {short}", "continue it"),
+        RunStatus.CANCELED: (f"backstory cancel {short}", "end it for good"),
+        RunStatus.ROLLED_BACK: (f"backstory rollback {short}", "take its rows back"),
+    }
+    if run.status is RunStatus.RUNNING:
+        return steps_view([(f"backstory pause {short}", "stop it for a while")])
+    return steps_view(steps[to] for to in TRANSITIONS[run.status] if to in steps)
+
+
+def stop_view(run: Run, wanted: RunWish) -> RenderableType:
+    """Return what became of a run that was asked to stop."""
+    short = str(run.id)[:8]
+    if run.status is RunStatus.RUNNING:
+        return text(
+            f"Run {short} was asked to {wanted} and still finishes a batch: ",
+            (f"backstory runs {short}", "cyan"),
+            " shows when it has.",
+        )
+    on = {RunStatus.PAUSED: "resume", RunStatus.CANCELED: "rollback"}.get(run.status)
+    parts: list[str | tuple[str, str]] = [f"Run {short} is {run.status.replace('_', ' ')}."]
+    if on:
+        parts += [" Next: ", (f"backstory {on} {short}", "cyan")]
+    return text(*parts)
