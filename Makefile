@@ -1,0 +1,81 @@
+# Every target sets itself up in .venv: what it needs is Python 3.11 or newer. uv is used when it is
+# there (`make UV= ...` does without), `make PYTHON=... ...` names another Python.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PRODUCT := $(VENV)/.product
+DEV := $(VENV)/.dev
+RECORDS ?= 100000
+
+UV ?= $(shell command -v uv 2>/dev/null)
+RECENT := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	if $$python $(RECENT) >/dev/null 2>&1; then command -v $$python; break; fi; done)
+
+.PHONY: help demo test lint types imports format bench clean
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(PRODUCT) ## load the sample log into an embedded PostgreSQL and look around
+	@$(BIN)/backstory demo
+
+test: lint types imports ## everything that must hold: lint, types, import rules, tests
+	$(BIN)/pytest
+
+lint: $(DEV) ## ruff: rules and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(DEV) ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(DEV) ## import-linter: the layers
+	$(BIN)/lint-imports
+
+format: $(DEV) ## put the code into shape, and repair what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(DEV) ## the benchmarks, with RECORDS=100000 records unless told otherwise
+	$(BIN)/python bench/load.py --records $(RECORDS) --keep
+	$(BIN)/python bench/search.py --schema bench_$(RECORDS) --words bench/data/$(RECORDS)/words.json \
+		--url "$${DATABASE_URL:-$$($(BIN)/backstory --home bench/data/home db url)}"
+
+clean: ## remove .venv and every cache; data and databases stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- set-up: a stamp for what the product needs, one for what its developers need ----------------
+
+$(PRODUCT): pyproject.toml
+	@$(BIN)/python $(RECENT) 2>/dev/null || { $(virtual_environment); }
+	@$(installer)
+	@echo "Installing Backstory into $(VENV); the first time takes a minute or two."
+	@$(install) --editable .
+	@touch $@
+
+$(DEV): $(PRODUCT)
+	@echo "Installing the tools of its developers."
+	@$(install_group) dev
+	@touch $@
+
+ifneq ($(UV),)
+virtual_environment = rm -rf $(VENV) && "$(UV)" venv --quiet --python "$(or $(PYTHON),3.13)" $(VENV)
+installer = true
+install = "$(UV)" pip install --quiet --python $(BIN)/python
+install_group = $(install) --group
+else
+# The system's ensurepip or pip brings pip into .venv. Debian ships Python without either.
+virtual_environment = test -n "$(PYTHON)" || { echo "$(NO_PYTHON)" >&2; exit 1; }; \
+	rm -rf $(VENV) && "$(PYTHON)" -m venv --without-pip $(VENV)
+installer = $(BIN)/python -m pip --version >/dev/null 2>&1 \
+	|| $(BIN)/python -m ensurepip >/dev/null 2>&1 \
+	|| "$(PYTHON)" -m pip --python $(BIN)/python install --quiet pip 2>/dev/null \
+	|| { echo "$(NO_PIP)" >&2; exit 1; }
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+install_group = $(install) "pip>=25.1" && $(install) --group
+endif
+
+NO_PYTHON = Backstory needs Python 3.11 or newer: install it, or name it with make PYTHON=/path/to/python3.
+NO_PIP = $(PYTHON) has neither ensurepip nor pip: install one (Debian, Ubuntu: apt install python3-venv), or uv.
