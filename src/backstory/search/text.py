@@ -24,7 +24,7 @@ from backstory.store import search as store
 
 MAX_QUERY_CHARS = 1_000
 MAX_LIMIT = 100
-RANK_LIMIT = 200
+RANK_LIMIT = 150
 # A block this much thinner than expected means that the words are not spread evenly over time.
 _THIN = 0.2
 
