@@ -107,8 +107,10 @@ class Call:
             written = orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2).decode()
             sys.stdout.write(safe_json(written) + "\n")
             return
+        from backstory.faces.cli.screen import show
+
         for each in shown:
-            self.out.print(each)
+            show(self.out, each)
 
     @contextmanager
     def app(self) -> Iterator["App"]:
@@ -133,6 +135,15 @@ class Call:
 
         with shown_progress(self.err) as listener:
             yield listener
+
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[None]:
+        """Show on a terminal that something goes on whose end cannot be told."""
+        if not self.err.is_terminal:
+            yield
+            return
+        with self.err.status(f"{what} …"):
+            yield
 
 
 Command = Callable[..., ExitCode | None]

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from backstory.faces.cli.plain import one_line, plain
 from backstory.faces.cli.reporting import notices, report_facts, report_from, steps_view
 from backstory.faces.cli.screen import (
+    ID,
     bullets,
     count,
     duration,
@@ -56,15 +57,14 @@ def list_view(found: list[Run]) -> RenderableType:
         return hint("No run yet: ", ("backstory backfill --audit FILE", "cyan"), " begins one.")
     right = {"justify": "right"}
     made = table(
-        "run", "status", ("log", {"max_width": 12}), "begun (UTC)",
-        ("read", right), ("created", right), ("in doubt", right), ("took", right),
+        ("run", ID), ("status", {"min_width": 8}), ("begun (UTC)", {"min_width": 16}),
+        ("read", right), ("created", right), ("doubt", right), ("took", right),
     )  # fmt: skip
     for run in found:
         report = run.report or {}
         made.add_row(
             str(run.id)[:8],
             text((run.status.replace("_", " "), _STYLES[run.status])),
-            one_line(run.log),
             moment(run.created_at),
             "-" if run.records_read is None else count(run.records_read),
             count(report["messages_created"]) if report else "-",

@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 WIDEST = 100
+ID: dict[str, Any] = {"min_width": 8, "max_width": 8}
+"""The settings of a column of short ids, which are useless when they are cut."""
 
 
 class Screen(Console):
@@ -27,6 +29,17 @@ def console(*, stderr: bool = False) -> Console:
     screen = Screen(stderr=stderr, highlight=False, markup=False, emoji=False)
     screen.width = min(screen.width, WIDEST)
     return screen
+
+
+def show(out: Console, what: RenderableType) -> None:
+    """Print `what`; a file or a pipe gets no spaces at the ends of lines."""
+    if out.is_terminal:
+        out.print(what)
+        return
+    with out.capture() as captured:
+        out.print(what)
+    for line in captured.get().splitlines():
+        out.file.write(f"{line.rstrip()}\n")
 
 
 def text(*parts: str | tuple[str, str]) -> Text:
