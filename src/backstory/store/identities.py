@@ -7,6 +7,7 @@ has no row. What was only claimed is never looked at.
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -38,7 +39,8 @@ def project_identities(
         keys = list(census.graph.keys(start, start + _KEYS_AT_ONCE))
         wanted = carriers.wanted(keys, start)
         known = _known(connection, keys, ())
-        known |= {name: row for key in keys for name, row in shared.get(key, {}).items()}
+        for key in keys:
+            known += shared.get(key, [])
         _write(connection, wanted, known, run_id=run_id)
 
 
@@ -73,11 +75,16 @@ class _Carriers:
         return found
 
 
-Known = dict[Name, tuple[bytes, bytes]]
+class Known(NamedTuple):
+    """An identity as it stands; a merged customer may have the same shared one twice."""
+
+    name: Name
+    id: bytes
+    customer: bytes
 
 
-def _known(connection: Connection, keys: Sequence[Key], customers: Iterable[bytes]) -> Known:
-    """Return id and customer of identities: verified under `keys`, shared of `customers`."""
+def _known(connection: Connection, keys: Sequence[Key], customers: Iterable[bytes]) -> list[Known]:
+    """Return what stands: verified identities under `keys`, and all shared ones of `customers`."""
     rows = connection.execute(
         sql("known_identities"),
         {
@@ -86,50 +93,48 @@ def _known(connection: Connection, keys: Sequence[Key], customers: Iterable[byte
             "customers": uuid_array(customers),
         },
     )
-    known: Known = {}
+    known = []
     for row in rows:
         whose = row.customer_id if row.provenance == Provenance.SHARED else b""
         name = (Provenance(row.provenance), row.kind, row.value, whose)
-        known[name] = (row.id, row.customer_id)
+        known.append(Known(name, row.id, row.customer_id))
     return known
 
 
 def _shared(
     connection: Connection, census: Census, assignment: Assignment
-) -> dict[tuple[str, str], Known]:
+) -> dict[tuple[str, str], list[Known]]:
     """Return the shared identities of the customers that were there before, by key."""
-    found: dict[tuple[str, str], Known] = {}
+    found: dict[tuple[str, str], list[Known]] = {}
     customers = {owner.id for owner in census.owners}
     customers.update(each.customer for each in assignment.founded if each.revived)
     pages = sorted(customers)
     for start in range(0, len(pages), _KEYS_AT_ONCE):
-        page = pages[start : start + _KEYS_AT_ONCE]
-        for name, row in _known(connection, (), page).items():
-            found.setdefault((name[1], name[2]), {})[name] = row
+        for each in _known(connection, (), pages[start : start + _KEYS_AT_ONCE]):
+            found.setdefault(each.name[1:3], []).append(each)
     return found
 
 
 def _write(
-    connection: Connection, wanted: Mapping[Name, bytes], known: Known, *, run_id: UUID | None
+    connection: Connection,
+    wanted: Mapping[Name, bytes],
+    known: Sequence[Known],
+    *,
+    run_id: UUID | None,
 ) -> None:
-    gone = [row for name, (row, _) in known.items() if name not in wanted]
+    gone = [each.id for each in known if each.name not in wanted]
     if gone:
         connection.execute(sql("drop_identities"), {"ids": uuid_array(gone), "run_id": run_id})
     moved = {
-        row: wanted[name]
-        for name, (row, customer) in known.items()
-        if wanted.get(name, customer) != customer
+        each.id: wanted[each.name]
+        for each in known
+        if wanted.get(each.name, each.customer) != each.customer
     }
     if moved:
-        connection.execute(
-            sql("own_identities"),
-            {
-                "ids": uuid_array(moved),
-                "customers": uuid_array(moved.values()),
-                "run_id": run_id,
-            },
-        )
-    new = {name: customer for name, customer in wanted.items() if name not in known}
+        parameters = {"ids": uuid_array(moved), "customers": uuid_array(moved.values())}
+        connection.execute(sql("own_identities"), parameters | {"run_id": run_id})
+    standing = {each.name for each in known}
+    new = {name: customer for name, customer in wanted.items() if name not in standing}
     if new:
         rows = _rows(new, field(run_id.bytes if run_id else None))
         copy_rows(driver_of(connection), "customer_identities", _COLUMNS, rows)

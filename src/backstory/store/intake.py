@@ -143,15 +143,11 @@ class Knowledge:
                 "emails": values[IdentityKind.EMAIL],
             },
         )
-        return (
-            KnownLead(
-                row.external_id,
-                identity_keys(row.channel, row.messenger_psid, row.phone_e164, row.email),
-                row.created_at,
-                _owner(row),
-            )
-            for row in rows
-        )
+        return map(_known_lead, rows)
+
+    def leads_of(self, customers: Sequence[bytes]) -> Iterable[KnownLead]:
+        """Return the leads of these customers."""
+        return map(_known_lead, self._rows("leads_of_customers", customers))
 
     def standing(self, ids: Sequence[bytes]) -> dict[bytes, bool]:
         """Return which of these customers exist, and whether they were merged away."""
@@ -166,6 +162,11 @@ class Knowledge:
         if self._connection is not None:
             for page in _pages(ids, _KEYS_AT_ONCE):
                 yield from self._connection.execute(sql(name), {"ids": uuid_array(page)})
+
+
+def _known_lead(row: Any) -> KnownLead:
+    keys = identity_keys(row.channel, row.messenger_psid, row.phone_e164, row.email)
+    return KnownLead(row.external_id, keys, row.created_at, _owner(row))
 
 
 def _owner(row: Any) -> Owner:
@@ -192,6 +193,7 @@ class Intake:
         self._places: dict[str, int] = {}
         self._contents = array("q")
         self._changed: set[str] = set()
+        self._seen: set[str] = set()
         self._file: IO[bytes] = SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115 - see __exit__
 
     def __enter__(self) -> Self:
@@ -212,6 +214,13 @@ class Intake:
             for difference in differences:
                 self._take(difference)
             pickle.dump([each.lead for each in differences], self._file, pickle.HIGHEST_PROTOCOL)
+        self._follow_keys()
+
+    def revisit(self, customers: Sequence[bytes], keys: Iterable[Key]) -> None:
+        """Find the leads of these customers, and every lead connected to them or to these keys."""
+        self._add_known(self.knowledge.leads_of(customers))
+        for key in keys:
+            self.census.graph.note(key)
         self._follow_keys()
 
     def _first_of_each(self, leads: Iterable[LeadRecord]) -> Iterator[Listed]:
@@ -237,18 +246,22 @@ class Intake:
         else:
             self.changed += 1
             self._changed.add(lead.external_id)
+            self._seen.add(lead.external_id)
 
     def _follow_keys(self) -> None:
-        """Add every known lead that is connected, however far, to a new or changed one."""
-        graph, seen, asked = self.census.graph, self._changed.copy(), 0
-        while keys := list(graph.keys(asked, asked + _KEYS_AT_ONCE)):
+        """Add every known lead that is connected, however far, to one in the census."""
+        asked = 0
+        while keys := list(self.census.graph.keys(asked, asked + _KEYS_AT_ONCE)):
             asked += len(keys)
-            for lead in self.knowledge.with_keys(keys):
-                if lead.external_id not in seen:
-                    seen.add(lead.external_id)
-                    self.census.add(
-                        lead.external_id, lead.keys, created_at=lead.created_at, owner=lead.owner
-                    )
+            self._add_known(self.knowledge.with_keys(keys))
+
+    def _add_known(self, leads: Iterable[KnownLead]) -> None:
+        for lead in leads:
+            if lead.external_id not in self._seen:
+                self._seen.add(lead.external_id)
+                self.census.add(
+                    lead.external_id, lead.keys, created_at=lead.created_at, owner=lead.owner
+                )
 
     def differences(self) -> Iterator[tuple[list[tuple[int, Listed]], list[Listed]]]:
         """Yield, batch by batch, the new leads with their census numbers, and the changed ones."""

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from backstory.extract.assignment import Assignment, Census, assign
 from backstory.extract.customers import HUB_LIMIT, Hub
 from backstory.extract.identity import lead_id
-from backstory.extract.leads import LeadRecord
+from backstory.extract.leads import Key, LeadRecord
 from backstory.extract.parse import microseconds
 from backstory.model import LeadSource
 from backstory.store.bulk import copy_rows, field
@@ -113,8 +113,25 @@ def plan_links(
             return _outcome(intake, _decide(intake, leads, hub_limit))
 
 
+def relink(
+    connection: Connection, customers: Iterable[UUID], keys: Iterable[Key], *, hub_limit: int
+) -> None:
+    """Decide again about the leads of these customers, and all that these keys connect.
+
+    No run answers for it: nothing of it is remembered.
+    """
+    with Intake(Knowledge(connection), sparing=True) as intake:
+        intake.revisit([each.bytes for each in customers], keys)
+        assignment = _assign(intake, hub_limit)
+        _Writer(connection, None, LeadSource.LIST).write(intake, assignment)
+
+
 def _decide(intake: Intake, leads: Iterable[LeadRecord], hub_limit: int) -> Assignment:
     intake.read(leads)
+    return _assign(intake, hub_limit)
+
+
+def _assign(intake: Intake, hub_limit: int) -> Assignment:
     return assign(
         intake.census,
         hub_limit,
@@ -159,10 +176,7 @@ class _Writer:
         departures = split(
             self._connection,
             revived=[each.customer for each in assignment.founded if each.revived],
-            targets={
-                UUID(bytes=lead_id(census.external_ids[move.lead])): UUID(bytes=move.target)
-                for move in assignment.moves
-            },
+            targets=_targets(census, assignment),
             run_id=self._run_id,
         )
         merge(self._connection, assignment.merges, run_id=self._run_id)
@@ -226,6 +240,19 @@ class _Writer:
         self._connection.execute(
             sql("follow_leads"), {"ids": changed["ids"], "run_id": self._run_id}
         )
+
+
+def _targets(census: Census, assignment: Assignment) -> dict[UUID, UUID]:
+    """Return where each lead goes, or stays, whose customer some lead leaves."""
+    leaving = {move.lead: move.target for move in assignment.moves}
+    origins = {move.origin for move in assignment.moves}
+    targets = {}
+    for lead in range(len(census)) if origins else ():
+        owner = census.owner(lead)
+        if owner is not None and owner.id in origins:
+            key = lead_id(census.external_ids[lead])
+            targets[_uuid(key)] = _uuid(leaving.get(lead, owner.id))
+    return targets
 
 
 def _uuid(raw: bytes) -> UUID:

@@ -24,6 +24,7 @@ from backstory.store.ownership import (
 from backstory.store.statements import sql
 
 _FILLED_AT_ONCE = 5_000
+_IDENTITIES = "customer_identities"
 # What `moved` holds beside the lists of ids by table.
 _KEYS = "customer_addresses.normalized_key"
 _PRIMARIES = "customer_addresses.is_primary"
@@ -56,6 +57,9 @@ def merge(connection: Connection, merges: Sequence[Merge], *, run_id: UUID | Non
     targets = {UUID(bytes=each.absorbed): UUID(bytes=each.survivor) for each in merges}
     connection.execute(sql("lock_customers"), {"ids": [*targets, *targets.values()]})
     rows = rows_of(connection, targets)
+    # An identity may be dropped or go elsewhere in the same run: an undone merge cannot tell whose.
+    identities = [step.row for step in rows[_IDENTITIES]]
+    remember(connection, run_id, {_IDENTITIES: identities})
     moved = _by_origin(rows, carry(connection, rows))
     pairs = {"survivors": list(targets.values()), "absorbed": list(targets)}
     connection.execute(sql("absorb_customers"), pairs)
@@ -109,7 +113,7 @@ def undo(
     remember(connection, run_id, {name: [step.row for step in rows[name]] for name in rows})
     absorbed = [record.absorbed_id for record in records]
     remember(connection, run_id, {"customers": absorbed})
-    carry(connection, rows)
+    carry(connection, rows, run_id=run_id)
     keys = {row: key for each in records for row, key in each.moved.get(_KEYS, {}).items()}
     primaries = [row for each in records for row in each.moved.get(_PRIMARIES, ())]
     connection.execute(
@@ -144,7 +148,8 @@ def split(
 ) -> list[Departure]:
     """Bring customers back from merges that hold no more, then move leads to where they belong.
 
-    `targets` maps leads to customers. Returns which leads left which customer.
+    `targets` maps leads to customers: those that move, and those that share a customer with one
+    that does and could be swept along. Returns which leads left which customer.
     """
     departures: list[Departure] = []
     if revived:
@@ -158,7 +163,7 @@ def split(
     steps = [Step(lead, owner, targets[lead]) for lead, owner in owners if owner != targets[lead]]
     rows = with_followers(connection, {LEADS.name: steps})
     remember(connection, run_id, {name: [step.row for step in rows[name]] for name in rows})
-    carry(connection, rows)
+    carry(connection, rows, run_id=run_id)
     return departures + [(step.origin, step.row) for step in steps]
 
 
@@ -166,15 +171,22 @@ def settle_profiles(
     connection: Connection, departures: Sequence[Departure], *, run_id: UUID | None
 ) -> None:
     """Take from customers what only departed leads say, and fill what is blank from the others."""
-    if not departures:
+    leads = [lead for _, lead in departures]
+    rows = connection.execute(sql("owners_of_leads"), {"ids": leads})
+    owners = {row.id: row.customer_id for row in rows}
+    left = [(customer, lead) for customer, lead in departures if owners[lead] != customer]
+    if not left:
         return
-    customers, leads = zip(*departures, strict=True)
     connection.execute(
         sql("unfill_customers"),
-        {"customers": list(customers), "leads": list(leads), "run_id": run_id},
+        {
+            "customers": [customer for customer, _ in left],
+            "leads": [lead for _, lead in left],
+            "run_id": run_id,
+        },
     )
-    owners = connection.execute(sql("owners_of_leads"), {"ids": list(leads)})
-    fill_profiles(connection, {*customers, *(owner for _, owner in owners)}, run_id=run_id)
+    concerned = {customer for customer, _ in left} | set(owners.values())
+    fill_profiles(connection, concerned, run_id=run_id)
 
 
 def fill_profiles(

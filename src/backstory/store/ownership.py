@@ -166,9 +166,12 @@ def _add_addresses(connection: Connection, rows: dict[str, list[Step]]) -> None:
             rows.setdefault(_ADDRESSES.name, []).append(first._replace(row=address))
 
 
-def carry(connection: Connection, rows: Rows) -> Displaced:
-    """Move rows that are still where they come from; return which addresses had to give way."""
-    detached = _detach_notes(connection, rows)
+def carry(connection: Connection, rows: Rows, *, run_id: UUID | None = None) -> Displaced:
+    """Move rows that are still where they come from; return which addresses had to give way.
+
+    With a `run_id` notes that may lose their address are remembered for the run's rollback.
+    """
+    detached = _detach_notes(connection, rows, run_id)
     displaced = _carry_addresses(connection, rows.get(_ADDRESSES.name, ()))
     for table in MOVED:
         steps = rows.get(table.name, ())
@@ -250,7 +253,7 @@ def _clashes(step: Any) -> tuple[ColumnElement[Any], ...]:
     )
 
 
-def _detach_notes(connection: Connection, rows: Rows) -> dict[UUID, UUID]:
+def _detach_notes(connection: Connection, rows: Rows, run_id: UUID | None) -> dict[UUID, UUID]:
     """Take notes off their address that are on a job too: they cannot follow both at once."""
     addresses = [step.row for step in rows.get(_ADDRESSES.name, ())]
     jobs = [step.row for step in rows.get(_JOBS.name, ())]
@@ -261,6 +264,7 @@ def _detach_notes(connection: Connection, rows: Rows) -> dict[UUID, UUID]:
     )
     found = {row.id: row.address_id for row in connection.execute(both)}
     if found:
+        remember(connection, run_id, {_NOTES.name: found})
         connection.execute(update(_NOTES).where(_among(_NOTES.c.id, found)).values(address_id=None))
     return found
 

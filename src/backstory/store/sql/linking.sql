@@ -82,6 +82,14 @@ JOIN leads l ON l.id = found.id
 JOIN customers c ON c.id = l.customer_id
 ORDER BY l.id;
 
+-- name: leads_of_customers
+-- The leads of these customers, as `leads_with_keys` gives them.
+SELECT l.external_id, l.channel, l.messenger_psid, l.phone_e164, l.email, l.created_at,
+       uuid_send(l.customer_id) AS customer_id, c.created_at AS customer_since
+FROM leads l JOIN customers c ON c.id = l.customer_id
+WHERE l.customer_id = ANY (CAST(:ids AS uuid[]))
+ORDER BY l.id;
+
 -- name: standing_customers
 -- Which of these customers exist, and whether they were merged into another.
 SELECT uuid_send(id) AS id, merged_into_id IS NOT NULL AS merged
@@ -202,23 +210,28 @@ SET display_name = f.display_name, first_name = f.first_name, last_name = f.last
 FROM filled f WHERE c.id = f.id;
 
 -- name: unfill_customers
--- Take from customers what only leads say that have left them: it is somebody else's.
+-- Take from customers what only leads say that have left them, or leave: it is somebody else's.
 WITH gone AS (
-    SELECT p.customer_id, l.name, l.phone_raw, l.phone_e164, l.email
+    SELECT p.customer_id, l.id, l.name, l.phone_raw, l.phone_e164, l.email
     FROM unnest(CAST(:customers AS uuid[]), CAST(:leads AS uuid[])) AS p (customer_id, lead_id)
     JOIN leads l ON l.id = p.lead_id
+), staying AS (
+    SELECT l.customer_id, l.name, l.phone_raw, l.phone_e164, l.email
+    FROM leads l
+    WHERE l.customer_id IN (SELECT customer_id FROM gone)
+      AND l.id <> ALL (CAST(:leads AS uuid[]))
 ), doubtful AS (
     SELECT c.id,
         EXISTS (SELECT FROM gone g WHERE g.customer_id = c.id AND g.name = c.display_name)
-        AND NOT EXISTS (SELECT FROM leads l WHERE l.customer_id = c.id AND l.name = c.display_name)
-            AS name,
+        AND NOT EXISTS (SELECT FROM staying s
+                        WHERE s.customer_id = c.id AND s.name = c.display_name) AS name,
         EXISTS (SELECT FROM gone g WHERE g.customer_id = c.id
                 AND (g.phone_raw = c.phone_raw OR g.phone_e164 = c.phone_e164))
-        AND NOT EXISTS (SELECT FROM leads l WHERE l.customer_id = c.id
-                AND (l.phone_raw = c.phone_raw OR l.phone_e164 = c.phone_e164)) AS phone,
+        AND NOT EXISTS (SELECT FROM staying s WHERE s.customer_id = c.id
+                        AND (s.phone_raw = c.phone_raw OR s.phone_e164 = c.phone_e164)) AS phone,
         EXISTS (SELECT FROM gone g WHERE g.customer_id = c.id AND g.email = c.email)
-        AND NOT EXISTS (SELECT FROM leads l WHERE l.customer_id = c.id AND l.email = c.email)
-            AS email
+        AND NOT EXISTS (SELECT FROM staying s
+                        WHERE s.customer_id = c.id AND s.email = c.email) AS email
     FROM customers c WHERE c.id IN (SELECT customer_id FROM gone)
 ), kept AS (
     INSERT INTO run_changes (run_id, table_name, row_id, before)

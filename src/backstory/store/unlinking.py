@@ -1,0 +1,186 @@
+"""Takes back what a run's linking did: its merges and splits, its leads, customers and changes.
+
+Whatever others have come to rely on since is not torn away. A lead that has another run's
+conversation, a customer that another run's lead belongs to, become that run's. A column that a
+later run changed again keeps its value, and the later run inherits what was there before.
+"""
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Table, delete, exists, text
+
+from backstory.extract.customers import HUB_LIMIT
+from backstory.extract.leads import Key
+from backstory.model import IdentityKind
+from backstory.store.engine import translated
+from backstory.store.linking import relink
+from backstory.store.merging import fill_profiles, undo
+from backstory.store.ownership import follows
+from backstory.store.statements import sql
+from backstory.store.tables import Base, Customer
+
+_CUSTOMERS: Table = Base.metadata.tables[Customer.__tablename__]
+
+
+@dataclass(frozen=True)
+class Unlinked:
+    """What a rollback removed, and what it had to leave to others."""
+
+    leads_deleted: int
+    leads_kept: int
+    customers_deleted: int
+    customers_kept: int
+    merges_undone: int
+
+
+def unlink_run(connection: Connection, run_id: UUID, *, hub_limit: int = HUB_LIMIT) -> Unlinked:
+    """Take back what `run_id` linked, in the open transaction of `connection`.
+
+    The run's own messages and conversations must be gone. As long as nothing else was linked
+    since, the tables are exactly as they were before the run.
+    """
+    parameters = {"run_id": run_id}
+    with translated():
+        connection.execute(sql("lock_linking"))
+        settling = _Settling(connection, run_id)
+        merges = _undo_merges(connection, run_id)
+        _restore_changes(connection, run_id)
+        leads_kept = connection.execute(sql("keep_leads"), parameters).rowcount
+        _forget_profiles(connection, run_id)
+        leads = connection.execute(sql("forget_leads"), parameters).rowcount
+        connection.execute(sql("keep_identities"), parameters)
+        connection.execute(sql("forget_identities"), parameters)
+        settling.clear()
+        customers = connection.execute(_unneeded_customers(run_id)).rowcount
+        kept = list(connection.execute(sql("keep_customers"), parameters).scalars())
+        connection.execute(sql("forget_changes"), parameters)
+        fill_profiles(connection, kept, run_id=None)
+        settling.decide_again(hub_limit)
+        return Unlinked(leads, leads_kept, customers, len(kept), merges)
+
+
+class _Settling:
+    """Looks after what a run's leads had connected, where others have linked since."""
+
+    def __init__(self, connection: Connection, run_id: UUID) -> None:
+        self._connection = connection
+        self._customers: list[UUID] = []
+        self._keys: set[Key] = set()
+        parameters = {"run_id": run_id}
+        if connection.execute(sql("linked_since"), parameters).scalar_one():
+            self._customers = list(
+                connection.execute(sql("customers_of_run"), parameters).scalars()
+            )
+            self._note_keys()
+
+    def _note_keys(self) -> None:
+        rows = self._connection.execute(sql("keys_of_customers"), {"ids": self._customers})
+        self._keys.update((IdentityKind(row.kind), row.value) for row in rows)
+
+    def clear(self) -> None:
+        """Remove identities whose leads are gone."""
+        if self._customers:
+            self._connection.execute(sql("drop_uncarried"), {"ids": self._customers})
+
+    def decide_again(self, hub_limit: int) -> None:
+        """Link the leads that stay as if the run had never been."""
+        if self._customers:
+            self._note_keys()
+            relink(self._connection, self._customers, sorted(self._keys), hub_limit=hub_limit)
+
+
+def _undo_merges(connection: Connection, run_id: UUID) -> int:
+    """Undo a run's merges, those of its last linking first; return how many."""
+    records = connection.execute(sql("merges_of_run"), {"run_id": run_id}).all()
+    for _, together in groupby(records, lambda record: record.merged_at):
+        undo(connection, list(together))
+    connection.execute(sql("forget_merges"), {"run_id": run_id})
+    return len(records)
+
+
+def _restore_changes(connection: Connection, run_id: UUID) -> None:
+    """Give every row back what the run changed in it, or leave that to the next run that did."""
+    changed = set(connection.execute(sql("changed_tables"), {"run_id": run_id}).scalars())
+    for table in Base.metadata.sorted_tables:
+        if table.name in changed:
+            connection.execute(_restoring(table), {"run_id": run_id, "table": table.name})
+            if table.name == "customer_identities":
+                connection.execute(_reviving(table), {"run_id": run_id, "table": table.name})
+    connection.execute(sql("hand_down_changes"), {"run_id": run_id})
+
+
+# The oldest value of each column, unless a later run changed it too, or it names a customer who is
+# no more; a table that follows another by cascade has no customer of its own to restore.
+_OLDEST = """
+WITH ours AS (
+    SELECT DISTINCT ON (c.row_id, b.key) c.id, c.row_id, b.key, b.value
+    FROM run_changes c CROSS JOIN LATERAL jsonb_each(c.before) b
+    WHERE c.run_id = CAST(:run_id AS uuid) AND c.table_name = CAST(:table AS text)
+    ORDER BY c.row_id, b.key, c.id
+), oldest AS (
+    SELECT o.row_id, jsonb_object_agg(o.key, o.value) AS columns
+    FROM ours o
+    WHERE NOT EXISTS (
+        SELECT FROM run_changes l
+        WHERE l.table_name = CAST(:table AS text) AND l.row_id = o.row_id AND l.id > o.id
+          AND l.run_id <> CAST(:run_id AS uuid) AND jsonb_exists(l.before, o.key))
+      AND (o.key NOT IN ('customer_id', 'merged_into_id') OR o.value = 'null' OR EXISTS (
+          SELECT FROM customers c
+          WHERE c.id = CAST(o.value #>> '{}' AS uuid)
+            AND (o.key = 'merged_into_id' OR c.merged_into_id IS NULL)))
+    GROUP BY o.row_id
+)"""
+
+
+def _columns(table: Table) -> list[str]:
+    """Return the columns of a table that can be set, quoted."""
+    names = [
+        column.name
+        for column in table.c
+        if column.computed is None and not (column.name == "customer_id" and follows(table))
+    ]
+    return [f'"{name}"' for name in names]
+
+
+def _restoring(table: Table) -> Any:
+    names = _columns(table)
+    return text(
+        f'{_OLDEST} UPDATE "{table.name}" t SET ({", ".join(names)}) = ('
+        f"SELECT {', '.join(f'r.{name}' for name in names)} "
+        "FROM jsonb_populate_record(t, o.columns) r) FROM oldest o WHERE t.id = o.row_id"
+    )
+
+
+def _reviving(table: Table) -> Any:
+    return text(
+        f'{_OLDEST} INSERT INTO "{table.name}" '
+        f'SELECT (jsonb_populate_record(CAST(NULL AS "{table.name}"), o.columns)).* FROM oldest o '
+        "WHERE jsonb_exists_all(o.columns, ARRAY['id', 'customer_id']) ON CONFLICT DO NOTHING"
+    )
+
+
+def _forget_profiles(connection: Connection, run_id: UUID) -> None:
+    """Take from customers who stay what only leads said that go."""
+    going = connection.execute(sql("profiles_of_run"), {"run_id": run_id}).all()
+    if going:
+        customers, leads = map(list, zip(*going, strict=True))
+        parameters = {"customers": customers, "leads": leads, "run_id": None}
+        connection.execute(sql("unfill_customers"), parameters)
+
+
+def _unneeded_customers(run_id: UUID) -> Any:
+    """Return the statement that deletes the customers of a run whom no row needs."""
+    pointing = (
+        key.parent
+        for table in Base.metadata.sorted_tables
+        for key in table.foreign_keys
+        if key.column is _CUSTOMERS.c.id
+    )
+    needed = []
+    for column in pointing:
+        other = column.table.alias()
+        needed.append(exists().where(other.c[column.name] == _CUSTOMERS.c.id))
+    return delete(_CUSTOMERS).where(_CUSTOMERS.c.run_id == run_id, *(~each for each in needed))
