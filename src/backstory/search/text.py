@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from backstory.errors import UsageError
 from backstory.extract.identity import lead_id
+from backstory.extract.parse import clean_text
 from backstory.model import Channel, MessageKind, Role
 from backstory.search import snippet
 from backstory.search.cursor import Block, Cursor, decode, encode
@@ -210,7 +211,7 @@ def _hit(row: store.Found, key: store.Key) -> Hit:
 
 def _scope(query: SearchQuery) -> store.Scope:
     """Check a query, and put it in the words of the store."""
-    words = _storable(query.text).strip()
+    words = clean_text(query.text)[0].strip()
     if not words:
         raise UsageError('Say what to look for, for example: quote -mattress "hot tub".')
     if len(words) > MAX_QUERY_CHARS:
@@ -222,7 +223,7 @@ def _scope(query: SearchQuery) -> store.Scope:
     for moment in (query.since, query.until):
         if moment is not None and moment.tzinfo is None:
             raise UsageError("A time needs its zone, for example 2026-01-31T12:00:00Z.")
-    lead = None if query.lead is None else uuid.UUID(bytes=lead_id(_storable(query.lead)))
+    lead = None if query.lead is None else uuid.UUID(bytes=lead_id(clean_text(query.lead)[0]))
     return store.Scope(
         text=words,
         role=query.role,
@@ -233,11 +234,6 @@ def _scope(query: SearchQuery) -> store.Scope:
         since=query.since,
         until=query.until,
     )
-
-
-def _storable(text: str) -> str:
-    """Replace what PostgreSQL cannot hold, as the extraction does."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _readable(reading: store.Reading) -> store.Reading:
