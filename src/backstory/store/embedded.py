@@ -133,16 +133,19 @@ def stop(home: Path, *, purge: bool = False) -> bool:
     binaries()
     with _in_words(home):
         place = _place(home)
-        if not place.root.exists():
-            if purge:
-                _pointer(home).unlink(missing_ok=True)
-            return False
-        with boot_lock(place, _pacer(_say_nothing, str)):
-            was_running = alive(place)
-            shut_down(place, immediately=purge)
-            if purge:
-                _remove(home, place)
-        return was_running
+        try:
+            with boot_lock(place, _pacer(_say_nothing, str)):
+                was_running = alive(place)
+                shut_down(place, immediately=purge)
+                if purge:
+                    _remove(home, place)
+                return was_running
+        except FileNotFoundError:
+            if place.root.exists():
+                raise
+        if purge:  # there never was a place, or it is gone without us
+            _pointer(home).unlink(missing_ok=True)
+        return False
 
 
 def status(home: Path) -> Status:

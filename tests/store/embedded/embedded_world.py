@@ -178,6 +178,12 @@ def postmaster(url: str) -> psutil.Process:
     return psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
 
 
+def runs(program: str, directory: Path) -> bool:
+    """Whether a program of the wheel works on a directory."""
+    everyone = psutil.process_iter(["name", "cmdline"])
+    return any(p.info["name"] == program and str(directory) in p.info["cmdline"] for p in everyone)
+
+
 def watchers(place: Path) -> list[psutil.Process]:
     """Return the reapers of a place."""
     everyone = psutil.process_iter(["cmdline"])

@@ -19,6 +19,7 @@ from embedded_world import (
     become,
     place_of,
     postmaster,
+    runs,
     seconds_until,
 )
 
@@ -111,10 +112,16 @@ def test_whoever_waits_for_another_start_is_told(ours: Path) -> None:
 
 
 def test_a_client_killed_while_it_creates_the_database_leaves_no_harm(home: Path) -> None:
+    place = embedded._place(home)
+    draft = place.root / "data.new"
     with OURSELVES.popen(CLIENT, home, 1) as first:
-        draft = embedded._place(home).root / "data.new"
-        seconds_until(draft.exists)
+        seconds_until(lambda: runs("initdb", draft))
         first.kill()
+        first.wait()
+    free = reaper.try_take(place.lock("boot"))
+    if free is not None:
+        os.close(free)
+    assert free is None, "an orphaned initdb keeps others away"
     with embedded.start(home, linger=1) as lease:
         assert ask(lease.url, "SELECT 1") == 1
     assert not draft.exists()
