@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from backstory.backfill.counts import Counts
 from backstory.backfill.order import Later
+from backstory.backfill.spill import Record
 from backstory.extract.identity import conversation_id, customer_id
 from backstory.extract.parse import from_microseconds
 from backstory.model import Role
 
-Record = tuple[Any, ...]
 _LEAD_KEY, _CREATED, _SEQ, _ID, _HASH, _LEAD, _ROLE = 0, 1, 2, 3, 4, 6, 10
 by_lead = itemgetter(_LEAD_KEY)
 
@@ -133,7 +133,7 @@ def decide(
         "leads_seen": seen,
         "leads_derived": derived,
         "conversations_created": new_conversations,
-        "roles": dict(Counter(str(r[_ROLE]) for share in shares for r in share.records)),
+        "roles": dict(Counter(record[_ROLE] for share in shares for record in share.records)),
     }
     return Decision(shares, conflicts, counts)
 
@@ -142,6 +142,8 @@ def _sort_out(
     records: Sequence[Record], later: Mapping[int, Later], facts: Facts
 ) -> tuple[dict[bytes, list[Record]], list[tuple[Record, int]], int]:
     unknown = facts.unknown([r[_ID] for r in records], [r[_HASH] for r in records])
+    if not later and len(unknown) == len(records) and not any(unknown.values()):
+        return {key: list(group) for key, group in groupby(records, by_lead)}, [], 0
     new: dict[bytes, list[Record]] = {}
     conflicts: list[tuple[Record, int]] = []
     for place, held_otherwise in sorted(unknown.items()):

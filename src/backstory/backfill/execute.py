@@ -24,14 +24,13 @@ from backstory.backfill.decide import (
     LeadShare,
     NoFacts,
     Pace,
-    Record,
     by_lead,
     decide,
     whole_leads,
 )
 from backstory.backfill.order import Later
 from backstory.backfill.outcomes import LedgerRows, refused, with_occurrence
-from backstory.backfill.spill import Left
+from backstory.backfill.spill import Left, Record
 from backstory.errors import Interrupted, RecordRefused, Transient
 from backstory.model import (
     CREATED_BY,

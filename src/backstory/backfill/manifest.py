@@ -136,7 +136,6 @@ class LeadList:
 
     def __init__(self, sources: Sequence[Source], options: BackfillOptions) -> None:
         self._sources = sources
-        self._columns = options.columns_of(Kind.LEAD)
         self._zone = ZoneInfo(options.assume_tz)
         self._region = options.region
         self.errors: list[str] = []
@@ -149,7 +148,7 @@ class LeadList:
                     if isinstance(line, Oversized):
                         raise Unreadable("too_large", f"A lead of {line.size} bytes is too large.")  # noqa: TRY301 - one way for all reasons
                     yield parse_lead(
-                        line, columns=self._columns, assume_tz=self._zone, region=self._region
+                        line, columns=source.columns, assume_tz=self._zone, region=self._region
                     )
                 except Unreadable as reason:
                     self.errors.append(f"{source.where(position)}: {reason}")
@@ -186,7 +185,6 @@ def read_task(
         sources=manifest.audit,
         spill=directory,
         partitions=manifest.partitions,
-        columns=options.columns_of(Kind.AUDIT),
         assume_tz=options.assume_tz,
         unknown_actor=UNKNOWN_ACTOR[options.unknown_actor],
         known=known,

@@ -8,9 +8,8 @@ from typing import Any
 import orjson
 
 from backstory.audit.source import Source
-from backstory.backfill.decide import Record
+from backstory.backfill.spill import Left, Record, Taken
 from backstory.backfill.read import place_of
-from backstory.backfill.spill import Left, Taken
 from backstory.errors import RecordRefused
 from backstory.extract.identity import derived_id
 from backstory.extract.messages import content_digest

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 
 from backstory.audit.event import AuditEvent
 from backstory.audit.source import Oversized, Segment, Source
-from backstory.backfill.spill import Left, SpillWriter, Taken
-from backstory.extract.identity import lead_id, message_id
+from backstory.backfill.spill import Left, Record, SpillWriter
+from backstory.extract.identity import lead_id, message_ids
 from backstory.extract.messages import content_digest, content_hash, project, read_event, role_of
 from backstory.extract.parse import Unreadable, canonical_json
 from backstory.model import MessageKind, Role, SkipReason
@@ -59,7 +59,6 @@ class ReadTask:
     sources: Sequence[Source]
     spill: Path
     partitions: int
-    columns: Mapping[str, str]
     assume_tz: str
     unknown_actor: Role | None
     known: Path | None
@@ -82,16 +81,17 @@ def read_segment(
 
     Raises SourceError when the source cannot be read to the end; nothing counts then.
     """
+    source = task.sources[segment.source]
     writer = SpillWriter(directory, task.partitions)
-    judge = Judge(task)
+    judge = Judge(task, source.columns)
     base = segment.source << SOURCE_SHIFT
     count = 0
-    for position, raw in task.sources[segment.source].read(segment):
+    for position, raw in source.read(segment):
         record = judge(base | position, raw)
-        if type(record) is Taken:
-            writer.take(record)
+        if type(record) is Left:
+            writer.leave(record)
         else:
-            writer.leave(record)  # type: ignore[arg-type]  # the other one is Left
+            writer.take(record)
         count += 1
         if count % _TICK_RECORDS == 0:
             tick(count)
@@ -108,40 +108,35 @@ def place_of(sources: Sequence[Source], seq: int) -> str:
 class Judge:
     """Decides what a raw record is; holds what the decision needs, and counts warnings."""
 
-    def __init__(self, task: ReadTask) -> None:
+    def __init__(self, task: ReadTask, columns: Mapping[str, str]) -> None:
         self.counts = ReadCounts()
-        self._log = task.log
-        self._columns = task.columns
+        self._columns = columns
         self._zone = ZoneInfo(task.assume_tz)
         self._unknown = task.unknown_actor
         self._known = KnownLeads.load(task.known) if task.known else None
         self._erased = task.erased
         self._lead_key = lru_cache(maxsize=_CACHED_LEADS)(lead_id)
+        self._message_id = message_ids(task.log)
 
-    def __call__(self, seq: int, raw: bytes | Oversized) -> Taken | Left:
-        """Return the record as it will be spilled."""
+    def __call__(self, seq: int, raw: bytes | Oversized) -> Record | Left:
+        """Return the record as it will be spilled: the fields of `Taken`, or why it is left."""
         try:
             if isinstance(raw, Oversized):
                 raise _too_large(raw)
             event = read_event(raw, self._columns, self._zone)
-            self._warn(event)
+            if event.replaced or event.repeated_keys:
+                self.counts.replaced += event.replaced
+                self.counts.repeated_keys += event.repeated_keys
             return self._judge(seq, raw, event)
         except Unreadable as reason:
             head = raw if isinstance(raw, bytes) else raw.head
+            digest = content_digest(head)
             return Left(
-                content_digest(head),
-                seq,
-                reason.code,
-                str(reason),
-                head,
-                None,
-                None,
-                None,
-                processed=False,
+                digest, seq, reason.code, str(reason), head, None, None, None, processed=False
             )
 
-    def _judge(self, seq: int, raw: bytes, event: AuditEvent) -> Taken | Left:
-        lead = event.lead_id
+    def _judge(self, seq: int, raw: bytes, event: AuditEvent) -> Record | Left:
+        audit_id, lead, actor, action, payload, created_us, replaced, _ = event
         if lead is None:
             return _skip(SkipReason.NO_LEAD, seq, raw, event)
         key = self._lead_key(lead)
@@ -149,35 +144,33 @@ class Judge:
             return _skip(SkipReason.ERASED, seq, raw, event)
         if self._known is not None and key not in self._known:
             return _skip(SkipReason.LEAD_NOT_FOUND, seq, raw, event)
-        role = role_of(event.actor) or self._unknown
+        role = role_of(actor) or self._unknown
         if role is None:
             return _skip(SkipReason.UNKNOWN_ACTOR, seq, raw, event)
         message = project(event, role)
         if message is None:
             return _skip(SkipReason.NO_TEXT, seq, raw, event)
-        payload = canonical_json(event.payload)
-        return Taken(
+        _, kind, author, content, attachment_text = message
+        written = canonical_json(payload)
+        # In the order of `Taken`; a plain tuple, because a million of these are made.
+        return (
             key,
-            event.created_us,
+            created_us,
             seq,
-            message_id(self._log, event.audit_id),
-            content_hash(event, payload),
-            event.audit_id.encode(),
+            self._message_id(audit_id),
+            content_hash(event, written),
+            audit_id.encode(),
             lead.encode(),
-            event.actor.encode(),
-            event.action.encode(),
-            payload,
+            actor.encode(),
+            action.encode(),
+            written,
             _PLAIN[role],
-            _PLAIN[message.kind],
-            None if message.author is None else message.author.encode(),
-            message.content.encode(),
-            None if message.attachment_text is None else message.attachment_text.encode(),
-            event.replaced,
+            _PLAIN[kind],
+            None if author is None else author.encode(),
+            content.encode(),
+            None if attachment_text is None else attachment_text.encode(),
+            replaced,
         )
-
-    def _warn(self, event: AuditEvent) -> None:
-        self.counts.replaced += event.replaced
-        self.counts.repeated_keys += event.repeated_keys
 
 
 def _skip(reason: SkipReason, seq: int, raw: bytes, event: AuditEvent) -> Left:

@@ -21,12 +21,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FLUSH_BYTES = 64 * 1024
+FLUSH_BYTES = 32 * 1024
+BLOCK_RECORDS = 32
 READ_BYTES = 1024 * 1024
 MAX_PARTITION_BYTES = 16 * 1024 * 1024
 RUN_RECORDS = 20_000
 _LENGTH = struct.Struct("<I")
 _ID_ENTRY = struct.Struct(">16sQ16sH")
+
+
+# A `Taken` as it is passed around by the million: the same fields in a plain tuple.
+Record = tuple[Any, ...]
 
 
 class Taken(NamedTuple):
@@ -88,19 +93,17 @@ class SpillWriter:
         self._buffers: dict[str, list[bytearray]] = {
             kind: [bytearray() for _ in range(partitions)] for kind in ("taken", "ids", "left")
         }
-        self._taken = self._buffers["taken"]
+        self._blocks: list[list[Record]] = [[] for _ in range(partitions)]
         self._ids = self._buffers["ids"]
 
-    def take(self, record: Taken) -> None:
+    def take(self, record: Record) -> None:
         """Keep a record for the partition of its lead, and its id for the order pass."""
         key = record[0]
         partition = ((key[0] << 8) | key[1]) >> self._shift
-        blob = marshal.dumps(record[:])
-        buffer = self._taken[partition]
-        buffer += _LENGTH.pack(len(blob))
-        buffer += blob
-        if len(buffer) > FLUSH_BYTES:
-            self._flush("taken", partition)
+        block = self._blocks[partition]
+        block.append(record)
+        if len(block) == BLOCK_RECORDS:
+            self._pack("taken", partition, block)
         record_id = record[3]
         slot = ((record_id[0] << 8) | record_id[1]) >> self._shift
         ids = self._ids[slot]
@@ -112,22 +115,24 @@ class SpillWriter:
         """Keep a record that makes no message, for the partition of its content."""
         digest = record.digest
         partition = ((digest[0] << 8) | digest[1]) >> self._shift
-        blob = marshal.dumps(tuple(record))
-        buffer = self._buffers["left"][partition]
-        buffer += _LENGTH.pack(len(blob))
-        buffer += blob
-        if len(buffer) > FLUSH_BYTES:
-            self._flush("left", partition)
+        self._pack("left", partition, [tuple(record)])
 
     def close(self) -> None:
-        """Write what is buffered and make the whole segment durable."""
+        """Write what is buffered: the segment is whole."""
+        for partition, block in enumerate(self._blocks):
+            if block:
+                self._pack("taken", partition, block)
         for kind, buffers in self._buffers.items():
             for partition, buffer in enumerate(buffers):
                 if buffer:
                     self._flush(kind, partition)
-        for file in self._directory.iterdir():
-            _sync(file)
-        _sync(self._directory)
+
+    def _pack(self, kind: str, partition: int, block: list[tuple[Any, ...]]) -> None:
+        buffer = self._buffers[kind][partition]
+        buffer += _frame(block)
+        block.clear()
+        if len(buffer) > FLUSH_BYTES:
+            self._flush(kind, partition)
 
     def _flush(self, kind: str, partition: int) -> None:
         buffer = self._buffers[kind][partition]
@@ -136,12 +141,10 @@ class SpillWriter:
         buffer.clear()
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _frame(block: list[tuple[Any, ...]]) -> bytes:
+    """Return a block of records with its length before it."""
+    packed = marshal.dumps(block)
+    return _LENGTH.pack(len(packed)) + packed
 
 
 class Spill:
@@ -177,9 +180,8 @@ class Spill:
                 return
             run = self.directory / f"{partition}.run-{number}-{os.getpid()}"
             with run.open("wb") as file:
-                for record in block:
-                    blob = marshal.dumps(record)
-                    file.write(_LENGTH.pack(len(blob)) + blob)
+                for start in range(0, len(block), BLOCK_RECORDS):
+                    file.write(_frame(block[start : start + BLOCK_RECORDS]))
             yield run
 
     def left(self, partition: int) -> list[Left]:
@@ -210,7 +212,7 @@ def _records(file: Path) -> Iterator[tuple[Any, ...]]:
                 stop = start + _LENGTH.size + length
                 if stop > end:
                     break
-                yield marshal.loads(data[start + _LENGTH.size : stop])  # noqa: S302 - our own files, mode 0700
+                yield from marshal.loads(data[start + _LENGTH.size : stop])  # noqa: S302 - our own files, mode 0700
                 start = stop
             rest = data[start:]
 

@@ -6,6 +6,8 @@ never join to the same name.
 """
 
 import uuid
+from collections.abc import Callable
+from functools import cache
 from hashlib import sha1
 
 # Frozen: another namespace would give every row ever written another id.
@@ -40,7 +42,21 @@ def derived_id(kind: str, *parts: str) -> bytes:
 
 def message_id(log: str, audit_id: str) -> bytes:
     """Return the id of a log's record, which is also the id of its message."""
-    return _id(f"message\x1f{_plain(log)}\x1f{_plain(audit_id)}")
+    return message_ids(log)(audit_id)
+
+
+@cache
+def message_ids(log: str) -> Callable[[str], bytes]:
+    """Return `message_id` for one log, quicker where a million of its records are read."""
+    seeded = _SEEDED.copy()
+    seeded.update(f"message\x1f{_plain(log)}\x1f".encode())
+
+    def id_of(audit_id: str) -> bytes:
+        hashed = seeded.copy()
+        hashed.update(_plain(audit_id).encode())
+        return (int.from_bytes(hashed.digest()[:16]) & _FREE | _MARKS).to_bytes(16)
+
+    return id_of
 
 
 def lead_id(external_id: str) -> bytes:

@@ -93,7 +93,7 @@ def parse_lead(
     `columns` gives the list's name for a field of ours, `assume_tz` reads times without a zone,
     `region` (ISO 3166, two letters) reads phones without a country code.
     """
-    record = strict_json(line).value
+    record, _, _ = strict_json(line)
     for unreadable in ("row_unreadable", "state_metadata_unreadable"):
         if unreadable in record:
             raise Unreadable(unreadable, f"{str(record[unreadable])[:200]}")

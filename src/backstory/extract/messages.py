@@ -33,9 +33,9 @@ ROLES: dict[str, Role] = {
 _TEXT_KEYS = ("text", "message", "content")
 _BODY_ACTIONS = frozenset({"message_sent", "message_received"})
 _AUTHOR_KEYS = ("author", "author_name", "sender_name", "from_name", "sender", "from", "speaker")
-_AUTHOR_KEY_SET = frozenset(_AUTHOR_KEYS)
+# What a payload may hold besides its text; most hold nothing of it.
+_EXTRAS = frozenset({*_AUTHOR_KEYS, "attachments", "caption"})
 _CAPTION_KEYS = ("caption", "description", "alt", "alt_text", "title")
-_AUDIT_ALIASES = {"lead_id": "leadId", "created_at": "createdAt"}
 # How a source of rows says that it could not make a record of one.
 _UNREADABLE = frozenset({"payload_unreadable", "row_unreadable"})
 # Floats that PostgreSQL prints otherwise than Python: exponents, and a negative zero.
@@ -62,17 +62,22 @@ def read_event(line: bytes, columns: Mapping[str, str], assume_tz: tzinfo) -> Au
         record = {**record, **{ours: record.get(theirs) for ours, theirs in columns.items()}}
     if not _UNREADABLE.isdisjoint(record):
         raise _unreadable(record)
-    audit_id = _as_id(record.get("id"))
-    if audit_id is None:
-        raise Unreadable("no_id", "The record has no id: name its column with --map id=column.")
-    created_at = _field(record, "created_at")
+    get = record.get
+    audit_id, lead, actor, action = get("id"), get("lead_id"), get("actor"), get("action")
+    created_at = get("created_at")
+    if type(audit_id) is not str or not audit_id.strip():
+        audit_id = _as_id(audit_id)
+        if audit_id is None:
+            raise Unreadable("no_id", "The record has no id: name its column with --map id=column.")
+    if type(lead) is not str or not lead.strip():
+        lead = _as_id(get("leadId") if lead is None else lead)
     return AuditEvent(
         audit_id,
-        _as_id(_field(record, "lead_id")),
-        _as_word(record.get("actor")),
-        _as_word(record.get("action")),
-        record.get("payload"),
-        microseconds(parse_time(created_at, assume_tz)),
+        lead,
+        actor if type(actor) is str else _as_word(actor),
+        action if type(action) is str else _as_word(action),
+        get("payload"),
+        microseconds(parse_time(get("createdAt") if created_at is None else created_at, assume_tz)),
         replaced,
         repeated,
     )
@@ -84,11 +89,6 @@ def _unreadable(record: dict[str, Any]) -> Unreadable:
     return Unreadable(code, str(record[code])[:200])
 
 
-def _field(record: dict[str, Any], name: str) -> Any:
-    value = record.get(name)
-    return record.get(_AUDIT_ALIASES[name]) if value is None else value
-
-
 def _as_id(value: Any) -> str | None:
     if type(value) is str:
         return value if value and not value.isspace() else None
@@ -96,7 +96,7 @@ def _as_id(value: Any) -> str | None:
 
 
 def _as_word(value: Any) -> str:
-    return value if type(value) is str else "" if value is None else str(value)
+    return "" if value is None else str(value)
 
 
 def role_of(actor: str) -> Role | None:
@@ -125,8 +125,9 @@ def project(event: AuditEvent, role: Role) -> Projection | None:
     if not payload:
         return None
     text = _first_text(payload, event.action)
-    author = _author(payload)
-    attachments = _attachment_text(payload)
+    author = attachments = None
+    if not _EXTRAS.isdisjoint(payload):
+        author, attachments = _author(payload), _attachment_text(payload)
     if text is None:
         return Projection(role, MessageKind.EVENT, author, event_text(payload), attachments)
     return Projection(role, MessageKind.TEXT, author, text, attachments)
@@ -171,8 +172,6 @@ def _plain(value: Any) -> Any:
 
 
 def _author(payload: dict[str, Any]) -> str | None:
-    if _AUTHOR_KEY_SET.isdisjoint(payload):
-        return None
     for key in _AUTHOR_KEYS:
         value = payload.get(key)
         if type(value) is dict:
@@ -183,8 +182,6 @@ def _author(payload: dict[str, Any]) -> str | None:
 
 
 def _attachment_text(payload: dict[str, Any]) -> str | None:
-    if "attachments" not in payload and "caption" not in payload:
-        return None
     found = [payload.get("caption")]
     attachments = payload.get("attachments")
     if type(attachments) is list:

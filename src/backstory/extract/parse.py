@@ -7,15 +7,16 @@ The quick road is orjson. Whatever it refuses, and the few things it lets pass t
 import json
 import math
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 # orjson writes at most 254 levels, and PostgreSQL's own limit lies above.
 MAX_DEPTH = 250
-# Every digit becomes 0, so that twenty in a row are found by a plain search, not by a slow pattern.
+# Every digit becomes 0, so that many in a row are found by a plain search, not by a slow pattern.
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
-_BEYOND_64_BITS = b"0" * 20
+# The quick reader makes a float of an integer outside -2**63..2**64-1; all have 19 digits or more.
+_NINETEEN_DIGITS = b"0" * 19
 _REPLACEMENT = "\ufffd"
 _PG_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -35,17 +36,13 @@ class Unreadable(Exception):  # noqa: N818 - it names what the record is
         self.code = code
 
 
-class Json(NamedTuple):
-    """A parsed object, how many characters were replaced in it, and how many keys were repeated."""
-
-    value: dict[str, Any]
-    replaced: int
-    repeated_keys: int
+# A parsed object, how many characters were replaced in it, and how many keys were repeated.
+Json = tuple[dict[str, Any], int, int]
 
 
 def strict_json(line: bytes) -> Json:
     """Return the object in `line`; raise Unreadable with the reason why it cannot be taken."""
-    if b"\\u0000" in line or _BEYOND_64_BITS in line.translate(_DIGITS_TO_ZERO):
+    if b"\\u0000" in line or _NINETEEN_DIGITS in line.translate(_DIGITS_TO_ZERO):
         return _slowly(line)
     try:
         value = orjson.loads(line)
@@ -59,7 +56,7 @@ def strict_json(line: bytes) -> Json:
     flat = len(value) + (len(payload) if type(payload) is dict else 0)
     if (keys != flat and keys != _count_keys(value)) or b'" :' in line or b'"\t:' in line:
         return _slowly(line)
-    return Json(value, 0, 0)
+    return value, 0, 0
 
 
 def _count_keys(value: Any) -> int:
@@ -98,7 +95,7 @@ def _slowly(line: bytes) -> Json:
     if type(value) is not dict:
         raise Unreadable("not_an_object", "The line is JSON, but not an object.")
     cleaned, replaced = _clean(value, 0)
-    return Json(cleaned, replaced, repeated)
+    return cleaned, replaced, repeated
 
 
 def _no_constant(word: str) -> float:
