@@ -15,7 +15,7 @@ import typer
 from backstory.errors import BackstoryError, UsageError
 from backstory.faces.cli.ending import ExitCode, code_of, fail
 from backstory.faces.cli.lesson import EVERYWHERE, Lesson
-from backstory.faces.cli.plain import plain, safe_json
+from backstory.faces.cli.plain import json_text, plain
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -102,10 +102,7 @@ class Call:
     def answer(self, data: Any, *shown: "RenderableType") -> None:
         """Give the answer: `data` as one JSON object, or else what is to be shown of it."""
         if self.json:
-            import orjson
-
-            written = orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2).decode()
-            sys.stdout.write(safe_json(written) + "\n")
+            sys.stdout.write(json_text(data) + "\n")
             return
         from backstory.faces.cli.screen import show
 

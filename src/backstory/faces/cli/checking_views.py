@@ -5,10 +5,12 @@ from typing import Any
 
 import orjson
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 from sqlalchemy import RowMapping
 
 from backstory.backfill.gates import Severity
+from backstory.backfill.rebuild import SampleResult
 from backstory.backfill.report import Report
 from backstory.backfill.verify import GateResult, Verdict
 from backstory.faces.cli.plain import clipped, one_line, plain
@@ -37,18 +39,16 @@ _RAW_SHOWN = 4_000
 
 def verdict_view(verdict: Verdict) -> RenderableType:
     """Return each gate with its sentence, what it found below it, and the verdict at the end."""
-    made = gates_table(verdict.gates)
-    sample = verdict.sample
-    if sample is not None:
-        made.add_row(*_sample_row(verdict))
-    return Group(made, _summary(verdict))
+    return Group(gates_table(verdict), verdict_summary(verdict))
 
 
-def gates_table(gates: Sequence[GateResult]) -> Any:
-    """Return gates as a table: a mark, the sentence, and what was found."""
-    made = table(("", {}), ("", {"no_wrap": False, "overflow": "fold"}), header=False)
-    for gate in gates:
+def gates_table(verdict: Verdict) -> Table:
+    """Return gates and sample, one under another: a mark, the sentence, and what was found."""
+    made = table("", ("", {"no_wrap": False, "overflow": "fold"}), header=False)
+    for gate in verdict.gates:
         made.add_row(_mark(gate), _said(gate))
+    if verdict.sample is not None:
+        made.add_row(*_sample_row(verdict.sample))
     return made
 
 
@@ -70,10 +70,7 @@ def _said(gate: GateResult) -> Text:
     return said
 
 
-def _sample_row(verdict: Verdict) -> tuple[Text, Text]:
-    sample = verdict.sample
-    if sample is None:
-        return text(), text()
+def _sample_row(sample: SampleResult) -> tuple[Text, Text]:
     rebuilt = (
         f"{counted(sample.conversations, 'conversation')} rebuilt from the log, "
         f"{counted(sample.messages, 'message')}: "
@@ -86,7 +83,8 @@ def _sample_row(verdict: Verdict) -> tuple[Text, Text]:
     return text(("✗", "red")), said
 
 
-def _summary(verdict: Verdict) -> Text:
+def verdict_summary(verdict: Verdict) -> Text:
+    """Return the verdict in a line."""
     failed, warned = len(verdict.failed), len(verdict.warnings)
     checked = sum(gate.severity is not Severity.INFO for gate in verdict.gates)
     if not verdict.ok:

@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import Any
 
 from backstory.errors import BackstoryError, UsageError
-from backstory.faces.cli.plain import plain, safe_json
+from backstory.faces.cli.plain import json_text, plain
 
 
 class ExitCode(IntEnum):
@@ -28,11 +28,8 @@ def code_of(error: BackstoryError) -> ExitCode:
 def fail(sentence: str, kind: str, code: ExitCode, *, json: bool, **more: Any) -> ExitCode:
     """Tell an error on standard error, and with `json` also as the answer; return the code."""
     if json:
-        import orjson
-
         error = {"type": kind, "message": plain(sentence), "exit_code": int(code)} | more
-        written = orjson.dumps({"error": error}, default=str, option=orjson.OPT_INDENT_2)
-        sys.stdout.write(safe_json(written.decode()) + "\n")
+        sys.stdout.write(json_text({"error": error}) + "\n")
         sys.stdout.flush()
     sys.stderr.write(_told(plain(sentence)))
     sys.stderr.flush()

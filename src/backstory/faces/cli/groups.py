@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -43,6 +44,8 @@ class Shell(LessonGroup):
             code = ExitCode.INTERRUPTED
         except BrokenPipeError:
             code = _leave_quietly()
+        except Exception:  # noqa: BLE001 - the edge: a defect has an exit code too
+            code = _confess()
         sys.exit(code or ExitCode.DONE)
 
 
@@ -53,6 +56,13 @@ def _refuse(wrong: "typer.TyperException", *, json: bool) -> ExitCode:
         return ExitCode.USAGE  # the help is on the screen already
     advice = f"\n`{context.command_path} --help` shows the right form." if context else ""
     return fail(wrong.format_message() + advice, "UsageError", ExitCode.USAGE, json=json)
+
+
+def _confess() -> ExitCode:
+    """Show a defect of ours as it is: nobody raised this on purpose."""
+    traceback.print_exc()
+    sys.stderr.write("This is a defect of Backstory: please report it with the lines above.\n")
+    return ExitCode.FAILURE
 
 
 def _leave_quietly() -> ExitCode:

@@ -15,6 +15,10 @@ _PANEL = "rich_help_panel"  # Typer's name for a group of options or commands
 class Lesson(TyperCommand):
     """A command whose help groups its options and keeps its examples as they are written."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Name a required argument as it is, an optional one in brackets."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the command's own options first, then those of all commands."""
         _write_options(self, ctx, formatter)
@@ -59,7 +63,7 @@ def _write_options(command: Any, ctx: Any, formatter: Any) -> None:
             title = getattr(param, _PANEL, None) or ("Arguments" if argument else "Options")
             if "--help" in param.opts or "completion" in param.name:
                 title = EVERYWHERE
-            panels[title].append(record)
+            panels[title].append((param.metavar, record[1]) if argument else record)
     for title in sorted(panels, key=["Arguments", "Options", EVERYWHERE].index):
         with formatter.section(_bold(title)):
             formatter.write_dl(panels[title])

@@ -2,6 +2,9 @@
 
 import re
 import unicodedata
+from typing import Any
+
+import orjson
 
 # Whole escape sequences: CSI, OSC, other strings, and the two-character ones.
 _ESCAPES = re.compile(
@@ -44,6 +47,8 @@ def _safe(character: str) -> str:
     return "" if category in {"Cc", "Cf"} else character
 
 
-def safe_json(text: str) -> str:
-    """Return JSON with the characters a terminal may obey written as escapes: the same value."""
-    return _RISKY_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+def json_text(data: Any) -> str:
+    """Return `data` as JSON; characters a terminal may obey are escapes, the value is the same."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+    written = orjson.dumps(data, default=str, option=options).decode()
+    return _RISKY_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", written)

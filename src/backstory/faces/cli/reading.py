@@ -2,7 +2,7 @@
 """`backstory search`, `conversation`, `customers` and `trace`: look around in what was loaded."""
 
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -11,6 +11,9 @@ from backstory.errors import UsageError
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.groups import LOOK, shell
 from backstory.model import Channel, MessageKind, Role
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @command(
@@ -68,7 +71,7 @@ def search(
             role=role,
             kind=kind,
             channel=channel,
-            customer_id=_uuid(customer) if customer else None,
+            customer_id=_customer_id(connection, customer) if customer else None,
             lead=lead,
             since=_time("--since", since),
             until=_time("--until", until),
@@ -79,13 +82,119 @@ def search(
     call.answer(answer_json(answer), answer_view(answer, asked))
 
 
+@command(
+    shell,
+    "conversation",
+    panel=LOOK,
+    example="""
+    backstory conversation 5efc9402
+    backstory conversation LEAD --limit 20 --ids
+    """,
+)
+def conversation(
+    call: Call,
+    *,
+    reference: Annotated[
+        str,
+        typer.Argument(
+            metavar="LEAD|CONVERSATION", help="A lead's id in your system, or a conversation's id."
+        ),
+    ],
+    limit: Annotated[int, typer.Option(metavar="N", help="Messages on a page, up to 1,000.")] = 100,
+    after: Annotated[
+        str | None, typer.Option(metavar="ID", help="Go on behind this message.")
+    ] = None,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Show each message's id, for `backstory trace`.")
+    ] = False,
+) -> None:
+    """Read a conversation, message by message, as it went."""
+    from backstory.faces.cli.conversation_views import conversation_json, conversation_view
+    from backstory.store.conversations import find_conversation, messages
+
+    with call.reading() as connection:
+        header = find_conversation(connection, reference)
+        behind = _uuid(after) if after else None
+        page = messages(connection, header.id, after=behind, limit=limit)
+    call.answer(conversation_json(header, page), conversation_view(header, page, ids=ids))
+
+
+@command(
+    shell,
+    "customers",
+    panel=LOOK,
+    example="""
+    backstory customers
+    backstory customers 512-555
+    """,
+)
+def customers(
+    call: Call,
+    *,
+    query: Annotated[
+        str | None, typer.Argument(metavar="QUERY", help="Part of a name, phone, e-mail or id.")
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many at most.")] = 50,
+    after: Annotated[
+        str | None, typer.Option(metavar="ID", help="Go on behind this customer.")
+    ] = None,
+) -> None:
+    """List customers, or find some: who they are, and how much was said."""
+    from backstory.faces.cli.conversation_views import customers_json, customers_view
+    from backstory.store.customers import find_customers
+
+    with call.reading() as connection:
+        behind = _uuid(after) if after else None
+        rows = find_customers(connection, query, limit=limit, after=behind)
+    call.answer(customers_json(rows, limit), customers_view(rows, limit, query))
+
+
+@command(
+    shell,
+    "trace",
+    panel=LOOK,
+    example="""
+    backstory trace 8195b766
+    backstory trace 29ee37be-e603-54fc-ac2c-8f54f2334f4d --log audit
+    """,
+)
+def trace(
+    call: Call,
+    *,
+    message: Annotated[
+        str, typer.Argument(metavar="MESSAGE", help="A message's id, or an audit id of the log.")
+    ],
+    log: Annotated[str, typer.Option(metavar="NAME", help="The log of the audit id.")] = "audit",
+) -> None:
+    """Go from a message back to the audit record it was made from, with its whole payload."""
+    from backstory.faces.cli.conversation_views import trace_json, trace_view
+    from backstory.store import conversations as store
+
+    with call.reading() as connection:
+        found = store.trace(connection, message, log=log)
+    call.answer(trace_json(found), trace_view(found))
+
+
+def _customer_id(connection: "Connection", reference: str) -> UUID:
+    """Return the one customer whose id begins so."""
+    from backstory.store.customers import find_customers
+
+    beginning = reference.strip().lower()
+    found = [row.id for row in find_customers(connection, beginning, limit=1000)]
+    found = [each for each in found if str(each).startswith(beginning)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{'Several' if found else 'No'} customers have an id that begins with "
+            f"{reference!r}: `backstory customers` shows them."
+        )
+    return found[0]
+
+
 def _uuid(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError:
-        raise UsageError(
-            f"{text!r} is no id of a customer: `backstory customers` shows them."
-        ) from None
+        raise UsageError(f"--after {text!r} is no whole id, as --json shows it.") from None
 
 
 def _time(option: str, text: str | None) -> datetime | None:

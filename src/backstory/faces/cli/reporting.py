@@ -34,7 +34,16 @@ def report_view(report: Report, title: str) -> RenderableType:
 
 
 def report_facts(report: Report) -> list[tuple[str, RenderableType]]:
-    """Return the lines of a report: outcomes first, then whom and what they concern, then time."""
+    """Return the lines of a report: outcomes, whom and what they concern, and the time."""
+    rows = plan_facts(report)
+    rows.append(("steps", steps_line(report.seconds_by_step)))
+    if report.messages_created and report.messages_per_second:
+        rows.append(("speed", f"{report.messages_per_second:,.0f} messages a second"))
+    return rows
+
+
+def plan_facts(report: Report) -> list[tuple[str, RenderableType]]:
+    """Return the lines of a report without its times."""
     r = report
     rows: list[tuple[str, RenderableType]] = [
         (
@@ -66,9 +75,6 @@ def report_facts(report: Report) -> list[tuple[str, RenderableType]]:
         rows.append(("left aside", left))
     if r.roles:
         rows.append(("roles", roles_line(r.roles)))
-    rows.append(("steps", steps_line(r.seconds_by_step)))
-    if r.messages_created and r.messages_per_second:
-        rows.append(("speed", f"{r.messages_per_second:,.0f} messages a second"))
     return rows
 
 
