@@ -24,7 +24,7 @@ from backstory.backfill.order import find_later_records
 from backstory.backfill.read import ReadTask
 from backstory.backfill.report import Report
 from backstory.backfill.spill import Spill
-from backstory.backfill.work import Work, finish_stage
+from backstory.backfill.work import Work, finish_stage, prepare
 from backstory.errors import BackstoryError, Interrupted, RunError
 from backstory.model import LeadSource, PartitionStage, RunStatus, RunWish
 from backstory.runs import run as runs
@@ -159,8 +159,8 @@ def _stop(
 def _steps(
     database: Database, connection: Connection, run: Run, manifest: Manifest, watch: Stopwatch
 ) -> Report:
-    directory = Path(run.spill_dir)
-    spill = Spill(directory, manifest.partitions)
+    prepare(manifest.options.workers)
+    spill = Spill(Path(run.spill_dir), manifest.partitions)
     work = Work(
         url=database.url,
         schema=database.schema,

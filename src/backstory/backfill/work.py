@@ -11,6 +11,8 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from multiprocessing.sharedctypes import SynchronizedArray
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -150,15 +152,29 @@ def share_out(work: Work, workers: int, told: Told) -> None:
     _watch(work, workers, told)
 
 
+def prepare(workers: int) -> None:
+    """Let the imports of worker processes begin now, beside whatever is done before them."""
+    if workers > 1:
+        _processes()
+        forkserver.ensure_running()
+
+
+def _processes() -> ForkServerContext:
+    """Return how workers are started: forked from a clean process that has imported this module."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def _watch(work: Work, workers: int, told: Told) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = _processes()
     done: SynchronizedArray[int] = context.Array("q", workers)
     errors = context.SimpleQueue()
     stopping = context.Event()
     processes = [
         context.Process(
             target=_worker,
-            args=(work, number, done, errors, stopping, os.getpid()),
+            args=(work, number, done, errors, stopping),
             name=f"backstory-{work.stage}-{number}",
         )
         for number in range(workers)
@@ -179,16 +195,16 @@ def _watch(work: Work, workers: int, told: Told) -> None:
         raise errors.get()
 
 
-def _worker(  # noqa: PLR0917 - the arguments of a process come in a tuple
+def _worker(
     work: Work,
     number: int,
     done: "SynchronizedArray[int]",
     errors: Any,
     stopping: Event,
-    parent: int,
 ) -> None:
     """Run in a process of its own; a keyboard interrupt is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
 
     def told(more: int) -> None:
         if os.getppid() != parent:
