@@ -38,7 +38,7 @@ STREAMS = 2
 def main() -> None:
     """Run every measurement for every size and print one table and one JSON object."""
     options = _arguments()
-    url = options.database or _embedded_url(options.data)
+    url = options.database or embedded_url(options.data)
     results = [_measure(url, options, records) for records in options.records]
     if options.json:
         print(json.dumps(results, indent=2))
@@ -60,19 +60,26 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _embedded_url(data: Path) -> str:
+def embedded_url(data: Path) -> str:
+    """Return the address of an embedded server below `data`."""
     return embedded.start(data.absolute() / "home", linger=600).url
 
 
-def _measure(url: str, options: argparse.Namespace, records: int) -> dict[str, Any]:
-    folder = options.data / str(records)
+def generate(data: Path, records: int) -> Path:
+    """Return the folder with a generated log of so many records, making it if need be."""
+    folder = data.absolute() / str(records)
     if not (folder / "audit.jsonl").exists():
         command = [sys.executable, HERE / "generate.py", "--records", str(records), "--out", folder]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def _measure(url: str, options: argparse.Namespace, records: int) -> dict[str, Any]:
+    folder = generate(options.data, records)
     result: dict[str, Any] = {"records": records, "loads": {}}
     for workers in options.workers:
         schema = f"bench_{records}"
-        _fresh(url, schema)
+        fresh_schema(url, schema)
         first = _backfill(url, schema, folder, workers)
         again = _backfill(url, schema, folder, workers)
         result["loads"][workers] = {"first": first, "again": again}
@@ -81,7 +88,7 @@ def _measure(url: str, options: argparse.Namespace, records: int) -> dict[str, A
         load["share_of_floor"] = result["floor"]["seconds"] / load["first"]["seconds"]
         load["again_times_faster"] = load["first"]["seconds"] / load["again"]["seconds"]
     if not options.keep:
-        _drop(url, f"bench_{records}")
+        drop_schema(url, f"bench_{records}")
     return result
 
 
@@ -129,7 +136,7 @@ def _watch_memory(pid: int, peaks: dict[int, int]) -> None:
 
 def _floor(url: str, schema: str, folder: Path) -> dict[str, Any]:
     files = _unload(url, schema, folder)
-    _fresh(url, f"{schema}_floor")
+    fresh_schema(url, f"{schema}_floor")
     database = Database.open(url, f"{schema}_floor")
     for table in SMALL:
         _copy_in(url, database.schema, [(table, files[table])])
@@ -153,7 +160,7 @@ def _floor(url: str, schema: str, folder: Path) -> dict[str, Any]:
             connection.execute(text(statements()[name].body))
     seconds = time.monotonic() - started
     database.engine.dispose()
-    _drop(url, database.schema)
+    drop_schema(url, database.schema)
     for file in files.values():
         file.unlink()
     return {"seconds": seconds, "copy_seconds": copied, "index_seconds": seconds - copied}
@@ -162,7 +169,7 @@ def _floor(url: str, schema: str, folder: Path) -> dict[str, Any]:
 def _unload(url: str, schema: str, folder: Path) -> dict[str, Path]:
     """Write the finished rows to files: large tables in two halves of whole conversations."""
     files: dict[str, Path] = {}
-    with psycopg.connect(_plain(url)) as connection:
+    with psycopg.connect(plain_url(url)) as connection:
         connection.execute(f"SET search_path TO {schema}")
         for table in (*SMALL, *LARGE):
             columns = ", ".join(_columns(connection, schema, table))
@@ -179,10 +186,10 @@ def _unload(url: str, schema: str, folder: Path) -> dict[str, Path]:
 
 # As the product writes them: conversation by conversation.
 _HALF = {
-    "audit_log": "WHERE log <> 'backstory' AND get_byte(uuid_send(lead_id), 0) % {streams} = {part} "
-    "ORDER BY lead_id, created_at, seq",
-    "messages": "JOIN (SELECT c.id AS cid, c.lead_id FROM conversations c) c ON c.cid = t.conversation_id "
-    "WHERE get_byte(uuid_send(c.lead_id), 0) % {streams} = {part} "
+    "audit_log": "WHERE log <> 'backstory' "
+    "AND get_byte(uuid_send(lead_id), 0) % {streams} = {part} ORDER BY lead_id, created_at, seq",
+    "messages": "JOIN (SELECT c.id AS cid, c.lead_id FROM conversations c) c "
+    "ON c.cid = t.conversation_id WHERE get_byte(uuid_send(c.lead_id), 0) % {streams} = {part} "
     "ORDER BY c.lead_id, t.created_at, t.seq",
 }
 
@@ -197,7 +204,7 @@ def _columns(connection: "psycopg.Connection[Any]", schema: str, table: str) -> 
 
 
 def _copy_in(url: str, schema: str, parts: list[tuple[str, Path]]) -> None:
-    with psycopg.connect(_plain(url)) as connection:
+    with psycopg.connect(plain_url(url)) as connection:
         connection.execute(f"SET search_path TO {schema}, public")
         connection.execute("SET synchronous_commit TO off")
         for table, file in parts:
@@ -209,19 +216,22 @@ def _copy_in(url: str, schema: str, parts: list[tuple[str, Path]]) -> None:
         connection.commit()
 
 
-def _plain(url: str) -> str:
+def plain_url(url: str) -> str:
+    """Return the URL as psycopg takes it."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def _fresh(url: str, schema: str) -> None:
-    _drop(url, schema)
+def fresh_schema(url: str, schema: str) -> None:
+    """Make the schema anew, empty."""
+    drop_schema(url, schema)
     database = Database.open(url, schema)
     upgrade(database.engine, schema)
     database.engine.dispose()
 
 
-def _drop(url: str, schema: str) -> None:
-    with psycopg.connect(_plain(url), autocommit=True) as connection:
+def drop_schema(url: str, schema: str) -> None:
+    """Remove the schema with all it holds."""
+    with psycopg.connect(plain_url(url), autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         connection.execute("CHECKPOINT")
 
@@ -235,7 +245,8 @@ def _print(result: dict[str, Any]) -> None:
         first, again = load["first"], load["again"]
         print(
             f"  first load, {workers} worker(s)   {first['seconds']:8.1f} s  "
-            f"{records / first['seconds']:10,.0f} messages/s  {load['share_of_floor']:.2f} of the floor"
+            f"{records / first['seconds']:10,.0f} messages/s  "
+            f"{load['share_of_floor']:.2f} of the floor"
         )
         print(f"    steps {first['seconds_by_step']}  peak MB {first['peak_mb']}")
         print(

@@ -20,6 +20,7 @@ from backstory.extract.parse import from_microseconds
 from backstory.model import Role
 
 _LEAD_KEY, _CREATED, _SEQ, _ID, _HASH, _LEAD, _ROLE = 0, 1, 2, 3, 4, 6, 10
+_USER = Role.USER.encode()
 by_lead = itemgetter(_LEAD_KEY)
 
 
@@ -88,7 +89,7 @@ class LeadShare:
     @property
     def last_incoming_at(self) -> datetime | None:
         """When the customer last spoke in the new messages."""
-        heard = [record[_CREATED] for record in self.records if record[_ROLE] == Role.USER]
+        heard = [record[_CREATED] for record in self.records if record[_ROLE] == _USER]
         return from_microseconds(max(heard)) if heard else None
 
 
@@ -133,9 +134,14 @@ def decide(
         "leads_seen": seen,
         "leads_derived": derived,
         "conversations_created": new_conversations,
-        "roles": dict(Counter(record[_ROLE] for share in shares for record in share.records)),
+        "roles": _roles(shares),
     }
     return Decision(shares, conflicts, counts)
+
+
+def _roles(shares: Sequence[LeadShare]) -> Counts:
+    spoken = Counter(record[_ROLE] for share in shares for record in share.records)
+    return {role.decode(): count for role, count in spoken.items()}
 
 
 def _sort_out(

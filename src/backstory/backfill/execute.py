@@ -222,8 +222,8 @@ class Writer:
             )
         driver = driver_of(self.connection)
         with translated():
-            audit = (self._rows.audit(record) for share in shares for record in share.records)
-            copy_rows(driver, "audit_log", AUDIT_COLUMNS, audit)
+            records = (record for share in shares for record in share.records)
+            copy_rows(driver, "audit_log", AUDIT_COLUMNS, self._rows.audit(records))
             copy_rows(driver, "messages", MESSAGE_COLUMNS, self._messages(shares))
         touched = [
             (share.conversation_id, share.last_at, share.last_incoming_at)
@@ -235,9 +235,7 @@ class Writer:
 
     def _messages(self, shares: Sequence[LeadShare]) -> Iterator[bytes]:
         for share in shares:
-            conversation, customer = share.conversation_id, share.customer_id
-            for record in share.records:
-                yield self._rows.message(record, conversation, customer)
+            yield from self._rows.messages(share.records, share.conversation_id, share.customer_id)
 
     # -- what makes no message -----------------------------------------------------------------
 

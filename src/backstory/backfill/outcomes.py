@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from backstory.audit.source import Source
-from backstory.backfill.spill import Left, Record, Taken
 from backstory.backfill.read import place_of
+from backstory.backfill.spill import Left, Record, Taken
 from backstory.errors import RecordRefused
 from backstory.extract.identity import derived_id
 from backstory.extract.messages import content_digest

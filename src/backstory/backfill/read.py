@@ -22,8 +22,7 @@ from backstory.model import MessageKind, Role, SkipReason
 
 SOURCE_SHIFT = 40
 _LINE_MASK = (1 << SOURCE_SHIFT) - 1
-# Marshal takes plain strings only.
-_PLAIN: dict[str, str] = {word: word.value for word in (*Role, *MessageKind)}
+_WRITTEN: dict[str, bytes] = {word: word.encode() for word in (*Role, *MessageKind)}
 _TICK_RECORDS = 1000
 _CACHED_LEADS = 16_384
 
@@ -164,8 +163,8 @@ class Judge:
             actor.encode(),
             action.encode(),
             written,
-            _PLAIN[role],
-            _PLAIN[kind],
+            _WRITTEN[role],
+            _WRITTEN[kind],
             None if author is None else author.encode(),
             content.encode(),
             None if attachment_text is None else attachment_text.encode(),

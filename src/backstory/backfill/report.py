@@ -132,8 +132,8 @@ def warnings_of(counts: Counts, read: Counts, findings: Mapping[str, Any]) -> li
         said.append(f"{read['repeated_keys']:,} repeated JSON keys: the last value of each counts.")
     if counts.get("leads_derived"):
         said.append(
-            f"{counts['leads_derived']:,} leads were derived from the log: each has channel `other` "
-            "and a customer of its own. Give --leads to link them."
+            f"{counts['leads_derived']:,} leads were derived from the log: each has channel "
+            "`other` and a customer of its own. Give --leads to link them."
         )
     said.extend(findings.get("sentences", []))
     return said

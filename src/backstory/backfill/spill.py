@@ -50,8 +50,8 @@ class Taken(NamedTuple):
     actor: bytes
     action: bytes
     payload: bytes
-    role: str
-    kind: str
+    role: bytes
+    kind: bytes
     author: bytes | None
     content: bytes
     attachment_text: bytes | None
