@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from backstory.errors import BackstoryError, UsageError
-from backstory.faces.cli.ending import ExitCode, code_of, fail
+from backstory.faces.cli.ending import ExitCode, code_of, fail, leave_quietly
 from backstory.faces.cli.lesson import EVERYWHERE, Lesson
 from backstory.faces.cli.plain import json_text, plain
 
@@ -205,6 +205,8 @@ def _run(function: Command, call: Call, given: Mapping[str, Any]) -> ExitCode:
         sys.stdout.flush()
     except BackstoryError as error:
         return fail(str(error), type(error).__name__, code_of(error), json=call.json)
+    except BrokenPipeError:
+        return leave_quietly()
     except KeyboardInterrupt:
         return fail("Stopped.", "Interrupted", ExitCode.INTERRUPTED, json=call.json)
     return code

@@ -1,6 +1,5 @@
 """The groups of commands, and the edge where everything ends."""
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -9,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from backstory.faces.cli.call import DatabaseOption, HomeOption, SchemaOption
-from backstory.faces.cli.ending import ExitCode, fail
+from backstory.faces.cli.ending import ExitCode, fail, leave_quietly, tolerate_encodings
 from backstory.faces.cli.lesson import LessonGroup
 
 
@@ -27,6 +26,7 @@ class Shell(LessonGroup):
     ) -> Any:
         """Run the command line and leave with its exit code."""
         del standalone_mode
+        tolerate_encodings()
         words = list(sys.argv[1:] if args is None else args)
         try:
             code = super().main(
@@ -43,7 +43,7 @@ class Shell(LessonGroup):
         except typer.Abort:
             code = ExitCode.INTERRUPTED
         except BrokenPipeError:
-            code = _leave_quietly()
+            code = leave_quietly()
         except Exception:  # noqa: BLE001 - the edge: a defect has an exit code too
             code = _confess()
         sys.exit(code or ExitCode.DONE)
@@ -53,7 +53,8 @@ def _refuse(wrong: "typer.TyperException", *, json: bool) -> ExitCode:
     """Say what is wrong with the command line, and where its help is."""
     context = getattr(wrong, "ctx", None)
     if type(wrong).__name__ == "NoArgsIsHelpError":
-        return ExitCode.USAGE  # the help is on the screen already
+        typer.echo(wrong.format_message())
+        return ExitCode.USAGE
     advice = f"\n`{context.command_path} --help` shows the right form." if context else ""
     return fail(wrong.format_message() + advice, "UsageError", ExitCode.USAGE, json=json)
 
@@ -63,12 +64,6 @@ def _confess() -> ExitCode:
     traceback.print_exc()
     sys.stderr.write("This is a defect of Backstory: please report it with the lines above.\n")
     return ExitCode.FAILURE
-
-
-def _leave_quietly() -> ExitCode:
-    """Whoever read our answer has read enough; let nothing complain at the end either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.PIPE_CLOSED
 
 
 shell = typer.Typer(

@@ -1,6 +1,5 @@
 """What an answer looks like: consoles, tables of 80 columns, numbers and times as people read."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -139,11 +138,3 @@ def size(octets: float) -> str:
             return f"{octets:.0f} {unit}" if unit == "B" else f"{octets:.1f} {unit}"
         octets /= 1000
     return f"{octets:.1f} TB"
-
-
-def tolerate_encodings() -> None:
-    """Let characters that the terminal's encoding lacks become `?` instead of an error."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="replace")
