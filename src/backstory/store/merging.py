@@ -174,7 +174,9 @@ def settle_profiles(
     leads = [lead for _, lead in departures]
     rows = connection.execute(sql("owners_of_leads"), {"ids": leads})
     owners = {row.id: row.customer_id for row in rows}
-    left = [(customer, lead) for customer, lead in departures if owners[lead] != customer]
+    left = [
+        (customer, lead) for customer, lead in departures if owners.get(lead, customer) != customer
+    ]
     if not left:
         return
     connection.execute(

@@ -5,6 +5,7 @@ conversation, a customer that another run's lead belongs to, become that run's. 
 later run changed again keeps its value, and the later run inherits what was there before.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -18,7 +19,7 @@ from backstory.model import IdentityKind
 from backstory.store.engine import translated
 from backstory.store.linking import relink
 from backstory.store.merging import fill_profiles, undo
-from backstory.store.ownership import follows
+from backstory.store.ownership import MOVED, Step, carry, rows_of
 from backstory.store.statements import sql
 from backstory.store.tables import Base, Customer
 
@@ -67,29 +68,42 @@ class _Settling:
 
     def __init__(self, connection: Connection, run_id: UUID) -> None:
         self._connection = connection
-        self._customers: list[UUID] = []
+        self._run = {"run_id": run_id}
+        self._customers: set[UUID] = set()
         self._keys: set[Key] = set()
-        parameters = {"run_id": run_id}
-        if connection.execute(sql("linked_since"), parameters).scalar_one():
-            self._customers = list(
-                connection.execute(sql("customers_of_run"), parameters).scalars()
-            )
-            self._note_keys()
+        self._needed = connection.execute(sql("linked_since"), self._run).scalar_one()
+        self._note()
 
-    def _note_keys(self) -> None:
-        rows = self._connection.execute(sql("keys_of_customers"), {"ids": self._customers})
-        self._keys.update((IdentityKind(row.kind), row.value) for row in rows)
+    def _note(self) -> None:
+        if self._needed:
+            rows = self._connection.execute(sql("customers_of_run"), self._run)
+            self._customers.update(rows.scalars())
+            ids = {"ids": list(self._customers)}
+            for kind, value in self._connection.execute(sql("keys_of_customers"), ids):
+                self._keys.add((IdentityKind(kind), value))
 
     def clear(self) -> None:
-        """Remove identities whose leads are gone."""
-        if self._customers:
-            self._connection.execute(sql("drop_uncarried"), {"ids": self._customers})
+        """Remove identities whose leads are gone, when all that the run changed is restored."""
+        if self._needed:
+            self._gather_strays()
+            self._note()
+            ids = {"ids": list(self._customers)}
+            self._connection.execute(sql("drop_uncarried"), ids)
+
+    def _gather_strays(self) -> None:
+        """Bring what was linked to a customer that is merged again to the one it is part of."""
+        strays = list(self._connection.execute(sql("strays"), self._run).scalars())
+        if strays:
+            rows = self._connection.execute(sql("root_customers"), {"ids": strays})
+            roots = {row.start: row.id for row in rows}
+            carry(self._connection, rows_of(self._connection, roots))
+            self._customers.update(roots.values())
 
     def decide_again(self, hub_limit: int) -> None:
         """Link the leads that stay as if the run had never been."""
-        if self._customers:
-            self._note_keys()
-            relink(self._connection, self._customers, sorted(self._keys), hub_limit=hub_limit)
+        if self._needed:
+            customers, keys = sorted(self._customers), sorted(self._keys)
+            relink(self._connection, customers, keys, hub_limit=hub_limit)
 
 
 def _undo_merges(connection: Connection, run_id: UUID) -> int:
@@ -104,16 +118,32 @@ def _undo_merges(connection: Connection, run_id: UUID) -> int:
 def _restore_changes(connection: Connection, run_id: UUID) -> None:
     """Give every row back what the run changed in it, or leave that to the next run that did."""
     changed = set(connection.execute(sql("changed_tables"), {"run_id": run_id}).scalars())
-    for table in Base.metadata.sorted_tables:
-        if table.name in changed:
-            connection.execute(_restoring(table), {"run_id": run_id, "table": table.name})
-            if table.name == "customer_identities":
-                connection.execute(_reviving(table), {"run_id": run_id, "table": table.name})
+    tables = [table for table in Base.metadata.sorted_tables if table.name in changed]
+    if _CUSTOMERS in tables:
+        connection.execute(_restoring(_CUSTOMERS), {"run_id": run_id, "table": _CUSTOMERS.name})
+        tables.remove(_CUSTOMERS)
+    _return_rows(connection, run_id, tables)
+    connection.execute(sql("park_addresses"), {"run_id": run_id})
+    for table in tables:
+        parameters = {"run_id": run_id, "table": table.name}
+        connection.execute(_restoring(table), parameters)
+        if table.name == "customer_identities":
+            connection.execute(_reviving(table), parameters)
     connection.execute(sql("hand_down_changes"), {"run_id": run_id})
 
 
-# The oldest value of each column, unless a later run changed it too, or it names a customer who is
-# no more; a table that follows another by cascade has no customer of its own to restore.
+def _return_rows(connection: Connection, run_id: UUID, tables: Iterable[Table]) -> None:
+    """Give rows back to the customers they belonged to; all at once, for they hang together."""
+    rows = {}
+    for table in tables:
+        if table in MOVED:
+            parameters = {"run_id": run_id, "table": table.name}
+            found = connection.execute(_returning(table), parameters)
+            rows[table.name] = [Step(*row) for row in found]
+    carry(connection, rows)
+
+
+# The oldest value of each column, unless a later run changed it too, or it names what is no more.
 _OLDEST = """
 WITH ours AS (
     SELECT DISTINCT ON (c.row_id, b.key) c.id, c.row_id, b.key, b.value
@@ -127,22 +157,46 @@ WITH ours AS (
         SELECT FROM run_changes l
         WHERE l.table_name = CAST(:table AS text) AND l.row_id = o.row_id AND l.id > o.id
           AND l.run_id <> CAST(:run_id AS uuid) AND jsonb_exists(l.before, o.key))
-      AND (o.key NOT IN ('customer_id', 'merged_into_id') OR o.value = 'null' OR EXISTS (
-          SELECT FROM customers c
-          WHERE c.id = CAST(o.value #>> '{}' AS uuid)
-            AND (o.key = 'merged_into_id' OR c.merged_into_id IS NULL)))
+      AND CASE
+          WHEN o.key = 'undone_at' THEN NOT EXISTS (
+              SELECT FROM customer_merges m JOIN customer_merges me ON me.absorbed_id = m.absorbed_id
+              WHERE me.id = o.row_id AND m.undone_at IS NULL)
+          WHEN o.value = 'null' THEN true
+          WHEN o.key = 'merged_into_id' THEN EXISTS (
+              SELECT FROM customers c JOIN customers me ON me.id = o.row_id
+              WHERE c.id = CAST(o.value #>> '{}' AS uuid) AND me.merged_into_id IS NULL)
+          WHEN o.key = 'customer_id' THEN EXISTS (
+              SELECT FROM customers c
+              WHERE c.id = CAST(o.value #>> '{}' AS uuid) AND c.merged_into_id IS NULL)
+          WHEN o.key = 'address_id' THEN EXISTS (
+              SELECT FROM customer_addresses a JOIN memory_notes n ON n.customer_id = a.customer_id
+              WHERE a.id = CAST(o.value #>> '{}' AS uuid) AND n.id = o.row_id)
+          WHEN o.key = 'normalized_key' THEN NOT EXISTS (
+              SELECT FROM customer_addresses a JOIN customer_addresses me ON me.id = o.row_id
+              WHERE a.customer_id = me.customer_id AND a.normalized_key = o.value #>> '{}')
+          WHEN o.key = 'is_primary' THEN o.value = 'false' OR NOT EXISTS (
+              SELECT FROM customer_addresses a JOIN customer_addresses me ON me.id = o.row_id
+              WHERE a.customer_id = me.customer_id AND a.is_primary)
+          ELSE true END
     GROUP BY o.row_id
 )"""
 
 
+def _returning(table: Table) -> Any:
+    return text(
+        f"{_OLDEST} SELECT t.id, t.customer_id, CAST(o.columns ->> 'customer_id' AS uuid) "
+        f'FROM oldest o JOIN "{table.name}" t ON t.id = o.row_id '
+        "WHERE t.customer_id <> CAST(o.columns ->> 'customer_id' AS uuid)"
+    )
+
+
 def _columns(table: Table) -> list[str]:
-    """Return the columns of a table that can be set, quoted."""
-    names = [
-        column.name
+    """Return the columns of a table that can be set, quoted; whose a row is, is another matter."""
+    return [
+        f'"{column.name}"'
         for column in table.c
-        if column.computed is None and not (column.name == "customer_id" and follows(table))
+        if column.computed is None and column.name != "customer_id"
     ]
-    return [f'"{name}"' for name in names]
 
 
 def _restoring(table: Table) -> Any:

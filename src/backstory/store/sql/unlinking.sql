@@ -33,6 +33,14 @@ UPDATE run_changes l SET before = l.before || h.columns FROM handed h WHERE l.id
 -- The tables in which a run changed rows that it did not create.
 SELECT DISTINCT table_name FROM run_changes WHERE run_id = CAST(:run_id AS uuid);
 
+-- name: park_addresses
+-- Take the keys and ranks off addresses that get others back: two of them may change places.
+UPDATE customer_addresses a
+SET normalized_key = 'restoring:' || a.id, is_primary = false
+FROM run_changes c
+WHERE c.run_id = CAST(:run_id AS uuid) AND c.table_name = 'customer_addresses' AND c.row_id = a.id
+  AND jsonb_exists(c.before, 'normalized_key');
+
 -- name: forget_changes
 -- Delete what a run remembered, when it is restored.
 DELETE FROM run_changes WHERE run_id = CAST(:run_id AS uuid);
@@ -93,6 +101,12 @@ UPDATE customer_identities i SET run_id = c.run_id FROM carried c WHERE i.id = c
 -- Delete the identities a run created.
 DELETE FROM customer_identities WHERE run_id = CAST(:run_id AS uuid);
 
+-- name: strays
+-- Customers that are merged again, now that a run's split is taken back, though others linked to them since.
+SELECT c.id FROM customers c JOIN run_changes r ON r.row_id = c.id
+WHERE r.run_id = CAST(:run_id AS uuid) AND r.table_name = 'customers'
+  AND jsonb_exists(r.before, 'merged_into_id') AND c.merged_into_id IS NOT NULL;
+
 -- name: drop_uncarried
 -- Delete what these customers were known by through leads that are gone.
 DELETE FROM customer_identities i
@@ -122,11 +136,14 @@ SELECT EXISTS (SELECT FROM leads WHERE run_id IS NULL)
                OR EXISTS (SELECT FROM customer_merges m WHERE m.run_id = b.id)));
 
 -- name: customers_of_run
--- Customers whose leads a run created or changed, and on whose side of a merge it stood.
+-- Customers whose leads or identities a run created or changed, and both sides of its merges.
 SELECT l.customer_id AS id FROM leads l WHERE l.run_id = CAST(:run_id AS uuid)
 UNION
 SELECT l.customer_id FROM run_changes c JOIN leads l ON l.id = c.row_id
 WHERE c.run_id = CAST(:run_id AS uuid) AND c.table_name = 'leads'
+UNION
+SELECT i.customer_id FROM run_changes c JOIN customer_identities i ON i.id = c.row_id
+WHERE c.run_id = CAST(:run_id AS uuid) AND c.table_name = 'customer_identities'
 UNION
 SELECT s.id FROM customer_merges m CROSS JOIN LATERAL (VALUES (m.survivor_id), (m.absorbed_id)) AS s (id)
 WHERE m.run_id = CAST(:run_id AS uuid);
