@@ -107,6 +107,13 @@ def test_filters_hold_when_the_ranking_is_capped(crowd):
     assert all(NOON <= hit.created_at < until for hit in hits)
 
 
+def test_without_an_index_by_time_everything_is_ranked(crowd):
+    """To find the newest would cost more than to rank all."""
+    crowd.execute(text("DROP INDEX messages_created_at_idx"))
+    answer = search_messages(crowd, SearchQuery("sofa"))
+    assert (answer.capped, answer.total_at_least) == (False, MANY)
+
+
 def plan_of(connection, words, *, walk, customer=None):
     statement = text("EXPLAIN " + statements()["search_matches"].body)
     asked = {"text": words, "walk": walk, "limit": 11, "customer_id": customer}

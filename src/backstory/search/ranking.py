@@ -9,9 +9,9 @@ former: fetching one match that the text index found (about 2 microseconds).
 from dataclasses import dataclass
 from math import ceil, sqrt
 
+SMALL = 1_000  # messages: a scope up to here is read as a whole, whatever the words
 _POSTING = 0.05  # an entry of a word in the text index, or of a customer in theirs
 _ROW = 0.9  # a message read without the text index
-_CHEAP = 1_000  # a scope so small that it is read as it is
 _AFFORDABLE = 5_000  # below this, all matches are ranked even if fewer would be faster
 
 
@@ -21,11 +21,6 @@ class Way:
 
     walk: bool
     window: int | None = None
-
-
-def small(population: float) -> bool:
-    """Whether a scope of `population` messages is best read as a whole, whatever the words."""
-    return _ROW * population <= _CHEAP
 
 
 def choose(*, matches: float, population: float, total: float, rank_limit: int | None) -> Way:

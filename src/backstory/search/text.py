@@ -9,6 +9,7 @@ pages then go through one block after the other, and still show every match once
 import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 
 from sqlalchemy import Connection
@@ -19,7 +20,7 @@ from backstory.extract.parse import clean_text
 from backstory.model import Channel, MessageKind, Role
 from backstory.search import snippet
 from backstory.search.cursor import Block, Cursor, decode, encode
-from backstory.search.ranking import Way, choose, small
+from backstory.search.ranking import SMALL, Way, choose
 from backstory.search.snippet import Fragment, fragments, shown
 from backstory.store import search as store
 
@@ -98,16 +99,13 @@ def search_messages(connection: Connection, query: SearchQuery) -> SearchAnswer:
 
     Sets `jit` and `work_mem` for the rest of the caller's transaction, and writes nothing.
     """
-    scope = _scope(query)
-    total = _readable(store.begin_search(connection, scope.text)).messages
+    search = _Search(connection, _scope(query), query)
     digest = _digest(query)
     start = decode(query.after, digest) if query.after else Cursor()
-    search = _Search(connection, scope, total, query)
-    block = start.block
     if start.after is None:
-        block, page = search.first_page(block)
+        block, page = search.first_page(start.block)
     else:
-        page = search.page(block, start.after)
+        block, page = start.block, search.next_page(start.block, start.after)
     return _answer(search, block, page, digest)
 
 
@@ -117,7 +115,6 @@ class _Search:
 
     connection: Connection
     scope: store.Scope
-    total: float
     query: SearchQuery
 
     def first_page(self, block: Block) -> tuple[Block, store.Candidates]:
@@ -125,32 +122,43 @@ class _Search:
         inside = _within(self.scope, block)
         way = self._way(inside)
         if way.window is not None:
-            floor = store.floor_below(self.connection, inside, window=way.window)
+            floor = store.reading(self.connection, inside, window=way.window).floor
             newest = replace(block, floor=floor, walk=True)
-            page = self.page(newest, None)
+            page = self._page(newest, None)
             if floor is None or page.ranked >= _THIN * (self.query.rank_limit or 0):
                 return newest, page
         rest = replace(block, walk=way.walk and way.window is None)
-        return rest, self.page(rest, None)
+        return rest, self._page(rest, None)
 
-    def page(self, block: Block, after: store.Key | None) -> store.Candidates:
-        """Read one match more than is shown: it tells whether there is a next page."""
+    def next_page(self, block: Block, after: store.Key) -> store.Candidates:
+        """Go on in a block as it was begun."""
+        _readable(store.reading(self.connection, self.scope, window=None))
+        return self._page(block, after)
+
+    def _page(self, block: Block, after: store.Key | None) -> store.Candidates:
+        # One match more than is shown tells whether there is a next page.
         limit = self.query.limit + 1
         inside = _within(self.scope, block)
         return store.matches(self.connection, inside, walk=block.walk, after=after, limit=limit)
 
     def _way(self, inside: store.Scope) -> Way:
-        population = self.total
-        if population <= 0 or inside.narrowed:
+        probe = SMALL if inside.narrowed else None
+        reading = _readable(store.reading(self.connection, inside, window=probe))
+        if probe is not None and reading.floor is None:
+            return Way(walk=True)
+        population = reading.messages
+        if probe is not None or not population:
             population = store.estimated_messages(self.connection, inside)
-            if small(population):
-                return Way(walk=True)
-        return choose(
+        choice = partial(
+            choose,
             matches=store.estimated_matches(self.connection, inside),
             population=population,
-            total=max(self.total, population),
-            rank_limit=self.query.rank_limit,
+            total=max(reading.messages, population),
         )
+        way = choice(rank_limit=self.query.rank_limit)
+        if way.window is None or store.newest_are_near(self.connection, inside, window=way.window):
+            return way
+        return choice(rank_limit=None)
 
 
 def _within(scope: store.Scope, block: Block) -> store.Scope:

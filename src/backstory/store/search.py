@@ -33,11 +33,17 @@ class Scope:
 
 
 class Reading(NamedTuple):
-    """A query as the index reads it: how many words, the part it can look up, messages in all."""
+    """A query as the index reads it, and what it is asked of.
+
+    `words` counts its words, `needed` is the part that can be looked up; `messages` is how many
+    there are in all, about; `floor` is the time of the message that has `window` newer ones in the
+    scope, None if there are fewer.
+    """
 
     words: int
     needed: str
     messages: float
+    floor: datetime | None
 
 
 class Key(NamedTuple):
@@ -70,11 +76,11 @@ class Found(NamedTuple):
     marked: str
 
 
-def begin_search(connection: Connection, words: str) -> Reading:
+def reading(connection: Connection, scope: Scope, *, window: int | None) -> Reading:
     """Read the query, and set up the rest of the caller's transaction for searching."""
     with translated():
-        row = connection.execute(sql("search_begin"), {"text": words}).one()
-    return Reading(words=row.words, needed=row.needed, messages=row.messages or 0.0)
+        row = connection.execute(sql("search_reading"), asdict(scope) | {"window": window}).one()
+    return Reading(row.words, row.needed, row.messages or 0.0, row.floor)
 
 
 def matches(
@@ -95,13 +101,6 @@ def found(connection: Connection, words: str, ids: Sequence[uuid.UUID]) -> dict[
         return {row.id: Found(*row) for row in rows}
 
 
-def floor_below(connection: Connection, scope: Scope, *, window: int) -> datetime | None:
-    """Return the time of the scope's message with `window` newer ones, None if it has fewer."""
-    with translated():
-        row = connection.execute(sql("search_floor"), asdict(scope) | {"window": window})
-        return row.scalar_one_or_none()
-
-
 def estimated_matches(connection: Connection, scope: Scope) -> float:
     """Return how many matches the planner expects in the scope."""
     page = _page(scope, walk=False, after=None, limit=1)
@@ -111,8 +110,14 @@ def estimated_matches(connection: Connection, scope: Scope) -> float:
 
 def estimated_messages(connection: Connection, scope: Scope) -> float:
     """Return how many messages of any words the planner expects in the scope."""
-    nodes = _plan(connection, "search_floor", asdict(scope) | {"window": 0})
+    nodes = _plan(connection, "search_reading", asdict(scope) | {"window": 0})
     return float(max(node["Plan Rows"] for node in nodes))
+
+
+def newest_are_near(connection: Connection, scope: Scope, *, window: int) -> bool:
+    """Whether an index leads to the scope's newest messages, so that nothing need be sorted."""
+    nodes = _plan(connection, "search_reading", asdict(scope) | {"window": window})
+    return all(node["Node Type"] != "Sort" for node in nodes)
 
 
 def _page(scope: Scope, *, walk: bool, after: Key | None, limit: int) -> dict[str, Any]:

@@ -1,23 +1,26 @@
--- name: search_begin
--- Read a query as the index does, and let this transaction plan searches without a compiler.
+-- name: search_reading
+-- A query as the index reads it, and the time of the message with `window` newer ones in its scope.
 SELECT numnode(q) AS words, querytree(q) AS needed,
        (SELECT greatest(c.reltuples, 0) FROM pg_class AS c
         WHERE c.oid = to_regclass('messages')) AS messages,
+       CASE WHEN CAST(:window AS bigint) IS NOT NULL THEN (
+           SELECT m.created_at
+           FROM messages AS m
+           WHERE (CAST(:customer_id AS uuid) IS NULL OR m.customer_id = CAST(:customer_id AS uuid))
+             AND (CAST(:lead_id AS uuid) IS NULL OR m.conversation_id = ANY (ARRAY(
+                   SELECT c.id FROM conversations AS c
+                   WHERE c.lead_id = CAST(:lead_id AS uuid))))
+             AND (CAST(:since AS timestamptz) IS NULL
+                  OR m.created_at >= CAST(:since AS timestamptz))
+             AND (CAST(:until AS timestamptz) IS NULL
+                  OR m.created_at < CAST(:until AS timestamptz))
+           ORDER BY m.created_at DESC
+           OFFSET CAST(:window AS bigint)
+           LIMIT 1
+       ) END AS floor,
+       -- For the transaction: compiling a plan takes longer than searching with it.
        set_config('jit', 'off', true) AS jit, set_config('work_mem', '32MB', true) AS work_mem
 FROM websearch_to_tsquery('english', CAST(:text AS text)) AS q;
-
--- name: search_floor
--- The time of the message that has `window` newer ones in the scope of a search.
-SELECT m.created_at
-FROM messages AS m
-WHERE (CAST(:customer_id AS uuid) IS NULL OR m.customer_id = CAST(:customer_id AS uuid))
-  AND (CAST(:lead_id AS uuid) IS NULL OR m.conversation_id = ANY (ARRAY(
-        SELECT c.id FROM conversations AS c WHERE c.lead_id = CAST(:lead_id AS uuid))))
-  AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
-  AND (CAST(:until AS timestamptz) IS NULL OR m.created_at < CAST(:until AS timestamptz))
-ORDER BY m.created_at DESC
-OFFSET CAST(:window AS bigint)
-LIMIT 1;
 
 -- name: search_matches
 -- A page of the best matches in a scope, found through the text index or, to walk, beside it.
