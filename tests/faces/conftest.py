@@ -1,6 +1,5 @@
 """Terminals on a database of a test's own, and one on the sample that only reads."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +20,8 @@ def loaded(terminal: Terminal) -> Terminal:
 
 
 @pytest.fixture(scope="module")
-def sampled(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+def sampled(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Terminal:
     """Return a terminal on the sample that a module's tests share and do not change."""
     terminal = Terminal(server_url, tmp_path_factory.mktemp("home"), BACKSTORY_SCHEMA="sampled")
     assert terminal.load_sample().code == 0
-    yield terminal
+    return terminal

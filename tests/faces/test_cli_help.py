@@ -1,6 +1,7 @@
 """Help teaches, and the command line speaks plainly about its own misuse."""
 
 import re
+from importlib.metadata import version
 
 import pytest
 from cli_world import Terminal, leaves
@@ -73,6 +74,4 @@ def test_a_wrong_option_is_an_object_for_a_program(nowhere):
 
 
 def test_the_version_is_that_of_the_installation(nowhere):
-    from importlib.metadata import version
-
     assert nowhere.type("--version").out == f"backstory {version('backstory')}\n"

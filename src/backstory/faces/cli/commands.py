@@ -1,6 +1,23 @@
 """All commands, in the order of their help; each module registers its own."""
 
-from backstory.faces.cli import demo, loading, run_control, checking, reading, database  # isort: skip
+from backstory.faces.cli import (  # isort: skip
+    demo,
+    loading,
+    run_control,
+    undoing,
+    checking,
+    reading,
+    database,
+)
 from backstory.faces.cli.groups import shell
 
-__all__ = ["checking", "database", "demo", "loading", "reading", "run_control", "shell"]
+__all__ = [
+    "checking",
+    "database",
+    "demo",
+    "loading",
+    "reading",
+    "run_control",
+    "shell",
+    "undoing",
+]

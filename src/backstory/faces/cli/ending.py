@@ -68,7 +68,9 @@ def wrapped(sentence: str, width: int, *, indent: str = "") -> str:
 
 def leave_quietly() -> ExitCode:
     """Whoever read our answer has read enough; let nothing complain at the end either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, sys.stderr.fileno())
     return ExitCode.PIPE_CLOSED
 
 

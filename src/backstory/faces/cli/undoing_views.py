@@ -1,0 +1,50 @@
+"""What a rollback looks like, before and after."""
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+
+from backstory.backfill.rollback import RollbackPlan, RollbackReport
+from backstory.faces.cli.screen import bullets, count, duration, facts, heading, text
+
+
+def plan_view(plan: RollbackPlan, *, dry_run: bool, force: bool) -> RenderableType:
+    """Return what a rollback would do, what stands in its way, and how to go on."""
+    short = str(plan.run.id)[:8]
+    shown: list[RenderableType] = [
+        heading(f"Rollback of run {short}", "nothing was changed"),
+        facts(_rows(plan.removed, plan.restored)),
+    ]
+    if plan.blockers:
+        mark = ("!", "yellow") if force else ("✗", "red")
+        shown += bullets([blocker.sentence for blocker in plan.blockers], *mark)
+    if plan.blockers and not force:
+        shown.append(text("It is blocked. ", ("--force", "cyan"), " removes all that too."))
+    elif dry_run:
+        shown.append(text("It would work: ", (f"backstory rollback {short}", "cyan")))
+    return Group(*shown)
+
+
+def _rows(removed: Mapping[str, int], restored: Mapping[str, int]) -> list[tuple[str, str]]:
+    return [
+        ("removes", _counts(removed) or "nothing"),
+        ("restores", _counts(restored) or "nothing: the run changed no row of others"),
+    ]
+
+
+def _counts(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{count(n)} {table.replace('_', ' ')}" for table, n in rows.items())
+
+
+def report_view(report: RollbackReport) -> RenderableType:
+    """Return what a rollback did."""
+    rows = [
+        ("removed", _counts(report.removed) or "nothing"),
+        ("restored", _counts(report.restored) or "nothing"),
+    ]
+    if report.forced:
+        rows.append(("by force", _counts(report.forced)))
+    if report.kept:
+        rows.append(("kept", f"{_counts(report.kept)}, which others use"))
+    took = duration(sum(report.seconds_by_step.values()))
+    return Group(heading(f"Run {report.run_id[:8]} is rolled back", f"in {took}"), facts(rows))

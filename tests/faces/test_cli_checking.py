@@ -1,0 +1,101 @@
+"""`verify`, `quarantine`, `conflicts`: an exit code that tells whether something needs a look."""
+
+import pytest
+from cli_world import record, written
+from sqlalchemy import create_engine, text
+
+from backstory.store.engine import parse_url
+
+
+@pytest.fixture
+def troubled(terminal, tmp_path):
+    """Return a terminal on a log with a broken line, a bad time and two records under one id."""
+    log = written(
+        tmp_path / "log.jsonl",
+        [
+            record(1),
+            record(2, created_at="yesterday"),
+            record(1, payload={"text": "something else"}),
+            "no json at all",
+        ],
+    )
+    assert terminal.type("backfill", "--audit", log).code == 1
+    return terminal
+
+
+def test_a_sound_database_passes_every_gate(sampled):
+    told = sampled.type("verify", "--sample", "3", "--json")
+    assert told.code == 0
+    assert told.json["ok"] is True
+    assert told.json["sample"]["conversations"] == 3
+    assert "Sound" in sampled.type("verify").out
+
+
+def test_a_gate_that_fails_makes_the_exit_code_1_and_names_the_offender(loaded):
+    engine = create_engine(parse_url(loaded.env["DATABASE_URL"]))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE backstory.messages SET created_at = now() WHERE seq = 3"))
+    engine.dispose()
+    told = loaded.type("verify", "--json")
+    assert told.code == 1
+    (failed,) = [g for g in told.json["gates"] if not g["passed"] and g["severity"] == "required"]
+    shown = loaded.type("verify")
+    assert shown.code == 1
+    assert "✗" in shown.out
+    assert "Not sound" in shown.out
+    assert failed["offenders"]
+
+
+def test_the_quarantine_lists_where_and_why(troubled):
+    told = troubled.type("quarantine", "list", "--json")
+    assert told.code == 1
+    assert {row["code"] for row in told.json["quarantined"]} == {"bad_time", "bad_json"}
+    shown = troubled.type("quarantine", "list").out
+    assert "log.jsonl:2" in shown
+    assert "log.jsonl:4" in shown
+
+
+def test_an_empty_quarantine_is_no_finding(sampled):
+    told = sampled.type("quarantine", "list")
+    assert (told.code, told.out) == (0, "Nothing is in quarantine.\n")
+
+
+def test_a_quarantined_record_is_shown_as_it_was_read(troubled):
+    rows = troubled.type("quarantine", "list", "--json").json["quarantined"]
+    (broken,) = [row["id"] for row in rows if row["code"] == "bad_json"]
+    assert "no json at all" in troubled.type("quarantine", "show", broken[:8]).out
+    told = troubled.type("quarantine", "show", broken, "--json").json
+    assert bytes.fromhex(told["raw_hex"]) == b"no json at all"
+    assert troubled.type("quarantine", "show", "ffff").code == 2
+
+
+def test_a_retry_that_helps_nobody_says_so(troubled):
+    told = troubled.type("quarantine", "retry", "--json")
+    assert told.code == 1
+    assert [run["records_quarantined"] for run in told.json["runs"]] == [2]
+    assert len(troubled.type("quarantine", "list", "--json").json["quarantined"]) == 2
+
+
+def test_a_retry_of_nothing_is_done(sampled):
+    assert sampled.type("quarantine", "retry", "--json").json == {"runs": []}
+
+
+def test_a_run_can_be_named(troubled):
+    assert troubled.type("quarantine", "list", "--run", "last").code == 1
+    assert troubled.type("quarantine", "list", "--run", "ffffffff").code == 2
+    assert len(troubled.type("conflicts", "--run", "last", "--json").json["conflicts"]) == 1
+
+
+def test_a_conflict_shows_the_second_and_names_the_first(troubled):
+    told = troubled.type("conflicts", "--json")
+    assert told.code == 1
+    (conflict,) = told.json["conflicts"]
+    assert conflict["payload"] == {"text": "something else"}
+    first = troubled.type("trace", conflict["winner_id"], "--json").json
+    assert first["record"]["payload"] == {"text": "message 1"}
+    assert "something else" in troubled.type("conflicts").out
+
+
+def test_no_conflict_is_no_finding(sampled):
+    assert sampled.type("conflicts", "--json").json == {"conflicts": []}
+    assert sampled.type("conflicts").code == 0

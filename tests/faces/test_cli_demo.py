@@ -1,0 +1,99 @@
+"""`backstory demo`: a first look that is real, can be repeated, and touches nothing else."""
+
+import re
+
+import pytest
+from cli_world import Terminal
+from sqlalchemy import create_engine, text
+
+from backstory.store.engine import parse_url
+
+
+@pytest.fixture
+def shown(terminal):
+    return terminal.type("demo")
+
+
+def test_it_shows_every_station_and_its_numbers(shown):
+    assert shown.code == 0
+    out = shown.out
+    assert re.search(r"records read +216 = 216 processed \+ 0 skipped \+ 0 quarantined", out)
+    for step in ("link", "read", "write", "check"):
+        assert re.search(rf"^ +{step} .*\d m?s$", out, re.MULTILINE)
+    assert re.search(r"created +0\n", out)
+    assert re.search(r"user +105 +48.61 %", out)
+    assert re.search(r"assistant +111 +51.39 %", out)
+    assert "Sound: all" in out
+    assert "Search for 'quote'" in out
+    assert "backstory rollback last --dry-run" in out
+    assert "backstory backfill --audit" in out
+
+
+def test_it_is_a_page_of_80_columns_that_one_can_read(shown):
+    lines = shown.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 120
+
+
+def test_it_can_be_repeated_and_leaves_one_demo_to_play_with(terminal, shown):
+    again = terminal.type("demo", "--json")
+    assert again.code == 0
+    told = again.json
+    assert told["plan"]["messages_created"] == told["run"]["messages_created"] == 216
+    assert told["again"]["messages_created"] == 0
+    assert told["verify"]["ok"] is True
+    assert told["search"]["hits"]
+    runs = terminal.type("runs", "--schema", "demo", "--json").json["runs"]
+    assert len(runs) == 2
+    assert shown.code == 0
+
+
+def test_what_it_tells_to_type_works(terminal, shown):
+    told = re.findall(
+        r"^ +backstory ((?:search|trace|customers).*?)(?:  .*)?$", shown.out, re.MULTILINE
+    )
+    assert len(told) == 3
+    for line in told:
+        words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
+        assert terminal.type("--schema", "demo", *words).code == 0, line
+
+
+def test_it_leaves_a_schema_alone_that_no_demo_has_made(terminal):
+    engine = create_engine(parse_url(terminal.env["DATABASE_URL"]))
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA demo CREATE TABLE precious (id int)"))
+    told = terminal.type("demo")
+    assert told.code == 2
+    assert "--schema demo2" in told.err
+    with engine.begin() as connection:
+        connection.execute(text("SELECT * FROM demo.precious"))
+    engine.dispose()
+    assert terminal.type("demo", "--schema", "demo2").code == 0
+
+
+def test_the_business_beside_it_is_untouched(loaded):
+    before = loaded.type("runs", "--json").json
+    assert loaded.type("demo").code == 0
+    assert loaded.type("runs", "--json").json == before
+
+
+def test_it_needs_nothing_but_a_home(tmp_path):
+    """The embedded PostgreSQL: made, lent, its address good afterwards, and removed."""
+    terminal = Terminal("", tmp_path / "home", BACKSTORY_DB_LINGER="5")
+    told = terminal.type("demo")
+    assert told.code == 0
+    assert "Creating the database" in told.err
+    address = terminal.type("db", "url").out.strip()
+    engine = create_engine(parse_url(address))
+    with engine.connect() as connection:
+        count = connection.execute(text("SELECT count(*) FROM demo.messages")).scalar_one()
+    engine.dispose()
+    assert count == 216
+    status = terminal.type("db", "status", "--schema", "demo", "--json").json
+    assert (status["running"], status["tables"]["messages"]["rows"]) == (True, 216)
+    dump = tmp_path / "demo.dump"
+    assert terminal.type("db", "backup", "--schema", "demo", "--to", str(dump)).code == 0
+    assert terminal.type("db", "stop", "--json").json == {"was_running": True, "purged": False}
+    assert "stopped" in terminal.type("db", "status").out
+    assert terminal.type("db", "stop", "--purge", "--json").json["purged"] is True
+    assert terminal.type("db", "status", "--json").json["initialised"] is False
