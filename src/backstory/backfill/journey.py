@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from backstory.backfill.finish import finish
+from backstory.backfill.finish import ensure_search_index, finish
 from backstory.backfill.manifest import (
     LeadList,
     Manifest,
@@ -28,6 +28,7 @@ from backstory.backfill.work import Work, finish_stage, prepare
 from backstory.errors import BackstoryError, Interrupted, RunError
 from backstory.model import LeadSource, PartitionStage, RunStatus, RunWish
 from backstory.runs import run as runs
+from backstory.runs.claim import leading
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run
 from backstory.store.engine import Database, parse_url, translated
@@ -114,21 +115,21 @@ def resume(database: Database, reference: str, listener: Listener | None = None)
                 "The machine was restarted, so the run's working files cannot be trusted: cancel "
                 "it and start the same backfill anew. What it wrote is not written twice."
             )
-        runs.move(connection, run, RunStatus.RUNNING)
     return _go(database, run.id, manifest, listener)
 
 
 def _go(
     database: Database, run_id: uuid.UUID, manifest: Manifest, listener: Listener | None
 ) -> Report:
-    with database.engine.connect() as connection, translated():
+    with database.engine.connect() as connection, translated(), leading(connection, run_id):
         with connection.begin():
             run = runs.get_run(connection, str(run_id))
+            runs.move(connection, run, RunStatus.RUNNING)
         watch = Stopwatch(listener, dict(run.seconds_by_step))
         try:
             return _steps(database, connection, run, manifest, watch)
         except Interrupted as stop:
-            _stop(connection, run, watch, _AFTER_WISH[RunWish(stop.wish)], None)
+            _stop(connection, run, watch, AFTER_WISH[RunWish(stop.wish)], None)
             raise
         except KeyboardInterrupt:
             _stop(connection, run, watch, RunStatus.PAUSED, None)
@@ -138,7 +139,7 @@ def _go(
             raise
 
 
-_AFTER_WISH = {RunWish.PAUSE: RunStatus.PAUSED, RunWish.CANCEL: RunStatus.CANCELED}
+AFTER_WISH = {RunWish.PAUSE: RunStatus.PAUSED, RunWish.CANCEL: RunStatus.CANCELED}
 
 
 def _stop(
@@ -151,9 +152,20 @@ def _stop(
             connection.rollback()
             with connection.begin():
                 runs.note(connection, run.id, seconds=watch.seconds)
-                runs.move(connection, run, status, error=error)
+            settle(connection, run, status, error=error)
     except BackstoryError:
-        return  # the first error is the one to tell; `resume` takes a run without live workers
+        return  # the first error is the one to tell; `resume` takes a run that nobody leads
+
+
+def settle(
+    connection: Connection, run: Run, status: RunStatus, *, error: str | None = None
+) -> None:
+    """Move a run that stands still; one that ends for good leaves an index and no files."""
+    with connection.begin():
+        runs.move(connection, run, status, error=error)
+    if status is RunStatus.CANCELED:
+        ensure_search_index(connection)
+        Spill(Path(run.spill_dir), 1).remove()
 
 
 def _steps(

@@ -26,18 +26,18 @@ class Later(NamedTuple):
     twin: int
 
 
-def find_later_records(spill: Spill) -> int:
-    """Write down every record that is not the first under its id; return how many there are."""
-    total = 0
+def find_later_records(spill: Spill) -> None:
+    """Write down every record that is not the first under its id, once for each spill."""
+    done = spill.directory / "ordered"
+    if done.exists():
+        return
     for stale in spill.directory.glob("*.later"):
         stale.unlink()
     for slot in range(spill.partitions):
-        by_partition = _later_in(spill.ids(slot))
-        for partition, rows in by_partition.items():
+        for partition, rows in _later_in(spill.ids(slot)).items():
             with _file(spill, partition).open("ab") as file:
                 file.writelines(rows)
-            total += len(rows)
-    return total
+    done.touch()
 
 
 def _later_in(packed: bytes) -> dict[int, list[bytes]]:

@@ -131,7 +131,6 @@ def read_everything(
         found = read_segment(
             task,
             segment,
-            directory=spill.segment(segment.number),
             tick=lambda count, before=before: watch.tell(before + count),  # type: ignore[misc]  # bound early on purpose
         )
         add(total, vars(found))

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from backstory.audit.event import AuditEvent
 from backstory.audit.source import Oversized, Segment, Source
-from backstory.backfill.spill import Left, Record, SpillWriter
+from backstory.backfill.spill import Left, Record, Spill, SpillWriter
 from backstory.extract.identity import lead_id, message_ids
 from backstory.extract.messages import content_digest, content_hash, project, read_event, role_of
 from backstory.extract.parse import Unreadable, canonical_json
@@ -74,14 +74,16 @@ class ReadCounts:
 
 
 def read_segment(
-    task: ReadTask, segment: Segment, *, directory: Path, tick: Callable[[int], None]
+    task: ReadTask, segment: Segment, *, fence: int = 0, tick: Callable[[int], None]
 ) -> ReadCounts:
-    """Read one segment into `directory`; `tick` gets the number of records now and then.
+    """Read one segment into the spill files; `tick` gets the number of records now and then.
 
-    Raises SourceError when the source cannot be read to the end; nothing counts then.
+    `fence` is that of the reader's claim. Raises SourceError when the source cannot be read to
+    the end; nothing counts then.
     """
+    spill = Spill(task.spill, task.partitions)
     source = task.sources[segment.source]
-    writer = SpillWriter(directory, task.partitions)
+    writer = SpillWriter(spill.reading(segment.number, fence), task.partitions)
     judge = Judge(task, source.columns)
     base = segment.source << SOURCE_SHIFT
     count = 0
@@ -94,7 +96,7 @@ def read_segment(
         count += 1
         if count % _TICK_RECORDS == 0:
             tick(count)
-    writer.close()
+    writer.publish(spill.segment(segment.number))
     judge.counts.records_read = count
     return judge.counts
 

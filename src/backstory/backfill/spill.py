@@ -1,7 +1,8 @@
 """Spill files: what was read, shared out by the hash of the lead, so that memory stays bounded.
 
-A segment of the input writes a directory of its own, and is whole once it is marked done in the
-database; a half-written one is removed and read again. Three kinds of file, one per partition:
+A segment of the input is written into a directory of its reader's own and published by a rename
+when it is whole, so that a reader who was thought dead spoils nothing. Three kinds of file, one per
+partition:
 
     <p>.taken     records that may become messages, shared out by lead
     <p>.ids       audit id digest, position, content hash: to find ids that occur twice
@@ -82,13 +83,12 @@ class IdEntry(NamedTuple):
 
 
 class SpillWriter:
-    """Writes the spill files of one segment; `close` makes them durable."""
+    """Writes the spill files of one segment; nobody sees them before `publish`."""
 
     def __init__(self, directory: Path, partitions: int) -> None:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True, mode=0o700)
         self._directory = directory
-        self._partitions = partitions
         self._shift = 16 - (partitions.bit_length() - 1)
         self._buffers: dict[str, list[bytearray]] = {
             kind: [bytearray() for _ in range(partitions)] for kind in ("taken", "ids", "left")
@@ -117,8 +117,8 @@ class SpillWriter:
         partition = ((digest[0] << 8) | digest[1]) >> self._shift
         self._pack("left", partition, [tuple(record)])
 
-    def close(self) -> None:
-        """Write what is buffered: the segment is whole."""
+    def publish(self, segment: Path) -> None:
+        """Write what is buffered and put the whole directory in the place of `segment`."""
         for partition, block in enumerate(self._blocks):
             if block:
                 self._pack("taken", partition, block)
@@ -126,6 +126,8 @@ class SpillWriter:
             for partition, buffer in enumerate(buffers):
                 if buffer:
                     self._flush(kind, partition)
+        shutil.rmtree(segment, ignore_errors=True)
+        self._directory.rename(segment)
 
     def _pack(self, kind: str, partition: int, block: list[tuple[Any, ...]]) -> None:
         buffer = self._buffers[kind][partition]
@@ -155,8 +157,12 @@ class Spill:
         self.partitions = partitions
 
     def segment(self, number: int) -> Path:
-        """Return the directory of one segment of the input."""
+        """Return the directory of one segment of the input, once it is whole."""
         return self.directory / f"segment-{number}"
+
+    def reading(self, number: int, fence: int) -> Path:
+        """Return where the holder of a claim writes a segment until it is whole."""
+        return self.directory / f"reading-{number}-{fence}"
 
     def taken(self, partition: int) -> Iterator[tuple[Any, ...]]:
         """Yield the records of a partition as `Taken` tuples, sorted: lead by lead, in order.

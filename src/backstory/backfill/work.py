@@ -123,8 +123,7 @@ def _read(connection: Connection, work: Work, claim: Claim, told: Told) -> None:
             heeded = time.monotonic()
 
     segment = work.segments[claim.number]
-    directory = Spill(work.task.spill, work.task.partitions).segment(claim.number)
-    found = read_segment(work.task, segment, directory=directory, tick=tick)
+    found = read_segment(work.task, segment, fence=claim.fence, tick=tick)
     counts: Counts = asdict(found) | {"records": found.records_read}
     told(found.records_read - before)
     with connection.begin():

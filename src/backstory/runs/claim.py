@@ -8,13 +8,15 @@ under, so a worker that was thought dead writes nothing any more.
 import os
 import socket
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection
 
-from backstory.errors import LeaseLost
+from backstory.errors import LeaseLost, RunError
 from backstory.model import PartitionStage, PartitionStatus, RunStatus, RunWish
 from backstory.store.statements import sql
 
@@ -41,6 +43,28 @@ class Claim:
             "fence": self.fence,
             "lease": LEASE,
         }
+
+
+@contextmanager
+def leading(connection: Connection, run_id: uuid.UUID) -> Iterator[None]:
+    """Lead a run over this session; raise RunError if a living process leads it already."""
+    with connection.begin():
+        held = connection.execute(sql("hold_run"), {"run_id": str(run_id)}).scalar_one()
+    if not held:
+        raise RunError(f"Run {str(run_id)[:8]} is being worked on by another process.")
+    try:
+        yield
+    finally:
+        # A session that is gone has let go already.
+        if not connection.closed and not connection.invalidated:
+            connection.rollback()
+            with connection.begin():
+                connection.execute(sql("let_run_go"), {"run_id": str(run_id)})
+
+
+def is_led(connection: Connection, run_id: uuid.UUID) -> bool:
+    """Return whether a living process leads the run; asked inside a transaction."""
+    return not connection.execute(sql("is_run_free"), {"run_id": str(run_id)}).scalar_one()
 
 
 def claim_next(connection: Connection, run_id: uuid.UUID, stage: PartitionStage) -> Claim | None:

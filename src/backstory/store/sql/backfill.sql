@@ -37,8 +37,11 @@ WITH incoming AS (
        OR c.last_incoming_at IS DISTINCT FROM greatest(c.last_incoming_at, i.heard)
 ), kept AS (
     INSERT INTO run_changes (run_id, table_name, row_id, before)
-    SELECT CAST(:run_id AS uuid), 'conversations', id, before FROM moving
-    WHERE run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+    SELECT CAST(:run_id AS uuid), 'conversations', m.id, m.before FROM moving m
+    WHERE m.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+      AND NOT EXISTS (SELECT 1 FROM run_changes r
+                      WHERE r.run_id = CAST(:run_id AS uuid)
+                        AND r.table_name = 'conversations' AND r.row_id = m.id)
 )
 UPDATE conversations c SET last_message_at = m.last, last_incoming_at = m.heard
 FROM moving m WHERE c.id = m.id;

@@ -107,3 +107,17 @@ SET records_read = coalesce(CAST(:records_read AS bigint), records_read),
     report = coalesce(CAST(:report AS jsonb), report),
     updated_at = clock_timestamp()
 WHERE id = CAST(:run_id AS uuid);
+
+-- name: hold_run
+-- Be the one process that leads a run, for as long as this session lives.
+SELECT pg_try_advisory_lock(hashtextextended(current_schema() || ':' || CAST(:run_id AS text), 1))
+    AS held;
+
+-- name: let_run_go
+-- Stop leading a run.
+SELECT pg_advisory_unlock(hashtextextended(current_schema() || ':' || CAST(:run_id AS text), 1));
+
+-- name: is_run_free
+-- Whether no living process leads a run.
+SELECT pg_try_advisory_xact_lock(
+    hashtextextended(current_schema() || ':' || CAST(:run_id AS text), 1)) AS free;
