@@ -203,6 +203,7 @@ class CustomerMerge(Base):
 
     __table_args__ = (
         Index(None, "survivor_id"),
+        Index(None, "absorbed_id"),
         Index(
             "customer_merges_standing_key",
             "absorbed_id",
@@ -515,5 +516,6 @@ class MemoryNote(Base):
         _one_of("status", model.NoteStatus),
         CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence_is_a_share"),
         Index(None, "customer_id"),
+        Index(None, "superseded_by_id", postgresql_where=text("superseded_by_id IS NOT NULL")),
         Index(None, "run_id"),
     )

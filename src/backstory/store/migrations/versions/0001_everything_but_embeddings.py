@@ -361,6 +361,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("customer_merges_pkey")),
     )
+    op.create_index(
+        op.f("customer_merges_absorbed_id_idx"), "customer_merges", ["absorbed_id"], unique=False
+    )
     op.create_index(op.f("customer_merges_run_id_idx"), "customer_merges", ["run_id"], unique=False)
     op.create_index(
         "customer_merges_standing_key",
@@ -892,9 +895,21 @@ def upgrade() -> None:
         op.f("memory_notes_customer_id_idx"), "memory_notes", ["customer_id"], unique=False
     )
     op.create_index(op.f("memory_notes_run_id_idx"), "memory_notes", ["run_id"], unique=False)
+    op.create_index(
+        op.f("memory_notes_superseded_by_id_idx"),
+        "memory_notes",
+        ["superseded_by_id"],
+        unique=False,
+        postgresql_where=sa.text("superseded_by_id IS NOT NULL"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_index(
+        op.f("memory_notes_superseded_by_id_idx"),
+        table_name="memory_notes",
+        postgresql_where=sa.text("superseded_by_id IS NOT NULL"),
+    )
     op.drop_index(op.f("memory_notes_run_id_idx"), table_name="memory_notes")
     op.drop_index(op.f("memory_notes_customer_id_idx"), table_name="memory_notes")
     op.drop_table("memory_notes")
@@ -967,6 +982,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("undone_at IS NULL"),
     )
     op.drop_index(op.f("customer_merges_run_id_idx"), table_name="customer_merges")
+    op.drop_index(op.f("customer_merges_absorbed_id_idx"), table_name="customer_merges")
     op.drop_table("customer_merges")
     op.drop_index(
         "customer_identities_verified_key",
