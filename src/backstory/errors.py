@@ -70,11 +70,15 @@ class LeaseLost(RunError):
 
 
 class Interrupted(RunError):
-    """The run was asked to pause or to stop; what is committed stays, `resume` continues."""
+    """The run was asked to pause or to cancel; what is committed stays.
 
-    def __init__(self, wish: str) -> None:
+    `run_id` is there once the run has been left in a state from which it goes on, or has ended.
+    """
+
+    def __init__(self, wish: str, run_id: str | None = None) -> None:
         super().__init__(f"The run was asked to {wish}.")
         self.wish = wish
+        self.run_id = run_id
 
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return type(self), (self.wish,)
+    def __reduce__(self) -> tuple[type, tuple[str, str | None]]:
+        return type(self), (self.wish, self.run_id)

@@ -130,10 +130,10 @@ def _go(
             return _steps(database, connection, run, manifest, watch)
         except Interrupted as stop:
             _stop(connection, run, watch, AFTER_WISH[RunWish(stop.wish)], None)
-            raise
+            raise Interrupted(stop.wish, str(run_id)) from stop
         except KeyboardInterrupt:
             _stop(connection, run, watch, RunStatus.PAUSED, None)
-            raise Interrupted(RunWish.PAUSE) from None
+            raise Interrupted(RunWish.PAUSE, str(run_id)) from None
         except BackstoryError as failed:
             _stop(connection, run, watch, RunStatus.FAILED, str(failed))
             raise
