@@ -1,7 +1,6 @@
 # ruff: noqa: PLC0415 - what a command needs is imported when it is run: help stays quick
 """`backstory runs`, `pause` and `cancel`: what is under way, and how to stop it."""
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,13 +14,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from backstory.runs.run import Run
-    from backstory.store.engine import Database
 
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="A run's id, its beginning, or last.")
 ]
-_HEARD_WITHIN_SECONDS = 3.0
-_LOOK_SECONDS = 0.1
 
 
 @command(
@@ -81,54 +77,14 @@ def cancel(call: Call, run: RunArgument) -> ExitCode:
     return _stop(call, run, RunWish.CANCEL)
 
 
-_AFTER = {RunWish.PAUSE: RunStatus.PAUSED, RunWish.CANCEL: RunStatus.CANCELED}
-
-
 def _stop(call: Call, reference: str, wanted: RunWish) -> ExitCode:
+    from backstory.backfill.control import stop
     from backstory.faces.cli.run_views import run_json, stop_view
-    from backstory.runs.run import get_run
-    from backstory.store.engine import translated
 
-    with call.app() as app, translated():
-        database = app.for_reading()
-        with database.engine.connect() as connection:
-            run = get_run(connection, reference)
-        _ask(database, run, wanted)
-        ended = _outcome(database, run, wanted)
-    call.answer(run_json(ended), stop_view(ended, wanted))
-    return ExitCode.DONE if ended.status is _AFTER[wanted] else ExitCode.FINDINGS
-
-
-def _ask(database: "Database", run: "Run", wanted: RunWish) -> None:
-    """Leave the wish for the run's workers; a run that stands still is moved here and now."""
-    from backstory.runs.run import move, wish
-
-    with database.engine.begin() as connection:
-        if run.status is RunStatus.RUNNING:
-            wish(connection, run, wanted)
-        else:
-            move(connection, run, _AFTER[wanted])
-
-
-def _outcome(database: "Database", run: "Run", wanted: RunWish) -> "Run":
-    """Return the run as soon as it has stopped; move it if no worker is left to hear the wish."""
-    from backstory.runs.run import get_run, move
-
-    patience = time.monotonic() + _HEARD_WITHIN_SECONDS
-    while True:
-        with database.engine.begin() as connection:
-            now = get_run(connection, str(run.id))
-            waited = time.monotonic() > patience
-            if now.status is not RunStatus.RUNNING or (waited and _is_held(connection, now)):
-                return now
-            if waited:
-                move(connection, now, _AFTER[wanted])
-                return get_run(connection, str(run.id))
-        time.sleep(_LOOK_SECONDS)
-
-
-def _is_held(connection: "Connection", run: "Run") -> bool:
-    return any(stage["held"] for stage in _stages(connection, run).values())
+    with call.app() as app:
+        run = stop(app.for_reading(), reference, wanted)
+    call.answer(run_json(run), stop_view(run, wanted))
+    return ExitCode.FINDINGS if run.status is RunStatus.RUNNING else ExitCode.DONE
 
 
 def _stages(connection: "Connection", run: "Run") -> dict[str, dict[str, int]]:
