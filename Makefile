@@ -12,7 +12,7 @@ RECENT := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 	if $$python $(RECENT) >/dev/null 2>&1; then command -v $$python; break; fi; done)
 
-.PHONY: help demo test lint types imports format bench clean
+.PHONY: help demo test lint types imports format docs bench clean
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -37,6 +37,9 @@ format: $(DEV) ## put the code into shape, and repair what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: $(DEV) ## write the generated parts of the docs anew
+	$(BIN)/python docs/generate.py
+
 bench: $(DEV) ## the benchmarks, with RECORDS=100000 records unless told otherwise
 	$(BIN)/python bench/load.py --records $(RECORDS) --keep
 	$(BIN)/python bench/search.py --schema bench_$(RECORDS) --words bench/data/$(RECORDS)/words.json \
@@ -44,7 +47,7 @@ bench: $(DEV) ## the benchmarks, with RECORDS=100000 records unless told otherwi
 
 clean: ## remove .venv and every cache; data and databases stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- set-up: a stamp for what the product needs, one for what its developers need ----------------
 
