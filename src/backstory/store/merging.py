@@ -158,6 +158,8 @@ def split(
         ended = [record.id for record in records]
         remember(connection, run_id, {"customer_merges": ended})
         departures += undo(connection, records, run_id=run_id)
+        # A merge whose record went with a run that was taken back has nothing to undo but this.
+        connection.execute(sql("release_customers"), ids)
         connection.execute(sql("end_merges"), {"ids": ended, "ended_by": "split"})
     owners = connection.execute(sql("owners_of_leads"), {"ids": list(targets)})
     steps = [Step(lead, owner, targets[lead]) for lead, owner in owners if owner != targets[lead]]

@@ -32,8 +32,15 @@ from sqlalchemy import (
     update,
 )
 
-from backstory.store.ledgers import RunChange
-from backstory.store.tables import Base, Conversation, CustomerAddress, Job, Lead, MemoryNote
+from backstory.store.tables import (
+    Base,
+    Conversation,
+    CustomerAddress,
+    Job,
+    Lead,
+    MemoryNote,
+    RunChange,
+)
 
 OWNED: tuple[Table, ...] = tuple(
     table for table in Base.metadata.sorted_tables if "customer_id" in table.c

@@ -46,10 +46,10 @@ def unlink_run(connection: Connection, run_id: UUID, *, hub_limit: int = HUB_LIM
     parameters = {"run_id": run_id}
     with translated():
         connection.execute(sql("lock_linking"))
-        settling = _Settling(connection, run_id)
+        leads_kept = connection.execute(sql("keep_leads"), parameters).rowcount
+        settling = _Settling(connection, run_id, needed=leads_kept > 0)
         merges = _undo_merges(connection, run_id)
         _restore_changes(connection, run_id)
-        leads_kept = connection.execute(sql("keep_leads"), parameters).rowcount
         _forget_profiles(connection, run_id)
         leads = connection.execute(sql("forget_leads"), parameters).rowcount
         connection.execute(sql("keep_identities"), parameters)
@@ -64,14 +64,14 @@ def unlink_run(connection: Connection, run_id: UUID, *, hub_limit: int = HUB_LIM
 
 
 class _Settling:
-    """Looks after what a run's leads had connected, where others have linked since."""
+    """Looks after what a run's leads had connected, where some stay or others came since."""
 
-    def __init__(self, connection: Connection, run_id: UUID) -> None:
+    def __init__(self, connection: Connection, run_id: UUID, *, needed: bool) -> None:
         self._connection = connection
         self._run = {"run_id": run_id}
         self._customers: set[UUID] = set()
         self._keys: set[Key] = set()
-        self._needed = connection.execute(sql("linked_since"), self._run).scalar_one()
+        self._needed = needed or connection.execute(sql("linked_since"), self._run).scalar_one()
         self._note()
 
     def _note(self) -> None:
@@ -159,12 +159,14 @@ WITH ours AS (
           AND l.run_id <> CAST(:run_id AS uuid) AND jsonb_exists(l.before, o.key))
       AND CASE
           WHEN o.key = 'undone_at' THEN NOT EXISTS (
-              SELECT FROM customer_merges m JOIN customer_merges me ON me.absorbed_id = m.absorbed_id
-              WHERE me.id = o.row_id AND m.undone_at IS NULL)
+              SELECT FROM customer_merges me
+              JOIN customer_merges m ON m.absorbed_id = me.absorbed_id AND m.undone_at IS NULL
+              WHERE me.id = o.row_id)
           WHEN o.value = 'null' THEN true
           WHEN o.key = 'merged_into_id' THEN EXISTS (
-              SELECT FROM customers c JOIN customers me ON me.id = o.row_id
-              WHERE c.id = CAST(o.value #>> '{}' AS uuid) AND me.merged_into_id IS NULL)
+              SELECT FROM customer_merges m JOIN customers me ON me.id = m.absorbed_id
+              WHERE m.absorbed_id = o.row_id AND m.survivor_id = CAST(o.value #>> '{}' AS uuid)
+                AND me.merged_into_id IS NULL)
           WHEN o.key = 'customer_id' THEN EXISTS (
               SELECT FROM customers c
               WHERE c.id = CAST(o.value #>> '{}' AS uuid) AND c.merged_into_id IS NULL)

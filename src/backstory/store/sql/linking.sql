@@ -344,10 +344,14 @@ WITH RECURSIVE up AS (
 SELECT start, id FROM up WHERE merged_into_id IS NULL;
 
 -- name: restore_addresses
--- Give addresses that came back the key and the rank they had before their customer was absorbed.
+-- Give addresses that came back the key and the rank they had before, unless another has it by now.
 UPDATE customer_addresses a
-SET normalized_key = coalesce(k.key, a.normalized_key),
-    is_primary = a.is_primary OR a.id = ANY (CAST(:primaries AS uuid[]))
+SET normalized_key = CASE WHEN EXISTS (
+        SELECT FROM customer_addresses t
+        WHERE t.customer_id = a.customer_id AND t.normalized_key = k.key)
+    THEN a.normalized_key ELSE coalesce(k.key, a.normalized_key) END,
+    is_primary = a.is_primary OR (a.id = ANY (CAST(:primaries AS uuid[])) AND NOT EXISTS (
+        SELECT FROM customer_addresses t WHERE t.customer_id = a.customer_id AND t.is_primary))
 FROM customer_addresses o
 LEFT JOIN unnest(CAST(:ids AS uuid[]), CAST(:keys AS text[])) AS k (id, key) ON k.id = o.id
 WHERE a.id = o.id AND a.customer_id = ANY (CAST(:customers AS uuid[]))

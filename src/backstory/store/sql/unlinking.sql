@@ -126,14 +126,16 @@ WHERE c.run_id = CAST(:run_id AS uuid)
 RETURNING c.id;
 
 -- name: linked_since
--- Whether anything was linked after a run, so that what it connected may still be connected.
+-- Whether anything was linked, or taken back, after a run: then what it connected may still be connected.
 SELECT EXISTS (SELECT FROM leads WHERE run_id IS NULL)
     OR EXISTS (
         SELECT FROM backfill_runs b JOIN backfill_runs me ON me.id = CAST(:run_id AS uuid)
-        WHERE b.created_at >= me.created_at AND b.id <> me.id
-          AND (EXISTS (SELECT FROM leads l WHERE l.run_id = b.id)
-               OR EXISTS (SELECT FROM run_changes c WHERE c.run_id = b.id)
-               OR EXISTS (SELECT FROM customer_merges m WHERE m.run_id = b.id)));
+        WHERE b.id <> me.id
+          AND ((b.status = 'rolled_back' AND b.updated_at >= me.created_at)
+               OR (b.created_at >= me.created_at
+                   AND (EXISTS (SELECT FROM leads l WHERE l.run_id = b.id)
+                        OR EXISTS (SELECT FROM run_changes c WHERE c.run_id = b.id)
+                        OR EXISTS (SELECT FROM customer_merges m WHERE m.run_id = b.id)))));
 
 -- name: customers_of_run
 -- Customers whose leads or identities a run created or changed, and both sides of its merges.
@@ -144,6 +146,8 @@ WHERE c.run_id = CAST(:run_id AS uuid) AND c.table_name = 'leads'
 UNION
 SELECT i.customer_id FROM run_changes c JOIN customer_identities i ON i.id = c.row_id
 WHERE c.run_id = CAST(:run_id AS uuid) AND c.table_name = 'customer_identities'
+UNION
+SELECT i.customer_id FROM customer_identities i WHERE i.run_id = CAST(:run_id AS uuid)
 UNION
 SELECT s.id FROM customer_merges m CROSS JOIN LATERAL (VALUES (m.survivor_id), (m.absorbed_id)) AS s (id)
 WHERE m.run_id = CAST(:run_id AS uuid);
