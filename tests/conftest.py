@@ -9,7 +9,9 @@ import psycopg
 import pytest
 from psycopg import sql
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import make_url
 
+from backstory.store import embedded
 from backstory.store.engine import open_engine
 from backstory.store.schema import upgrade
 
@@ -24,8 +26,6 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given:
         yield given
         return
-    from backstory.store import embedded
-
     home: Path = tmp_path_factory.mktemp("server")
     lease = embedded.start(home, linger=2)
     yield lease.url
@@ -35,8 +35,6 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def _with_database(url: str, name: str) -> str:
     """Return `url` naming another database."""
-    from sqlalchemy.engine import make_url
-
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 

@@ -22,7 +22,7 @@ class UsageError(BackstoryError):
     """The request itself is wrong; the message names the right form."""
 
 
-class Transient(BackstoryError):  # noqa: N818 - the name is the advice: retry
+class Transient(BackstoryError):
     """The same call may succeed later without any change."""
 
 
@@ -30,7 +30,7 @@ class DatabaseUnreachable(Transient):
     """No answer from the database; nothing half-written, the same command continues."""
 
 
-class Terminal(BackstoryError):  # noqa: N818 - the name is the advice: do not retry
+class Terminal(BackstoryError):
     """The same call will fail again until something changes."""
 
 

@@ -1,10 +1,6 @@
 """The nouns: closed vocabularies and frozen records, without I/O."""
 
-import uuid
-from dataclasses import dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 EXTRACTOR_VERSION = "1"
 CREATED_BY = "backstory"

@@ -28,7 +28,7 @@ _MICROSECONDS_BELOW = 1e17
 _SHORTEST_EPOCH_TEXT = 9
 
 
-class Unreadable(Exception):  # noqa: N818 - it names what the record is
+class Unreadable(Exception):
     """A record that cannot be taken: `code` for machines, the message for people."""
 
     def __init__(self, code: str, message: str) -> None:

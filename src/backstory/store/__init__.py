@@ -1,0 +1,1 @@
+"""Our tables, and the only place that knows them."""

@@ -42,9 +42,7 @@ def lock_leads(connection: Connection, keys: Iterable[bytes]) -> None:
 def unknown_records(
     connection: Connection, ids: Sequence[bytes], hashes: Sequence[bytes]
 ) -> dict[int, bool]:
-    """Return the places of records the log does not hold with this content, and whether
-    otherwise.
-    """
+    """Return the places of records not held with this content, and whether held otherwise."""
     rows = connection.execute(
         sql("unknown_records"), {"ids": uuid_array(ids), "hashes": uuid_array(hashes)}
     )

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, Text, cast, select, update
 
 from backstory.errors import UsageError
 from backstory.model import QuarantineStatus
-from backstory.store.ledgers import Conflict, Quarantine
+from backstory.store.tables import Conflict, Quarantine
 
 
 def list_quarantine(

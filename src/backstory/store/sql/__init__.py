@@ -1,0 +1,1 @@
+"""Named statements, one file a subject; `store.statements` reads them."""

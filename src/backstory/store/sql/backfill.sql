@@ -100,6 +100,12 @@ DROP INDEX IF EXISTS messages_search_idx;
 -- Build the search index where a first load, or one that was broken off, has left none.
 CREATE INDEX IF NOT EXISTS messages_search_idx ON messages USING gin (search);
 
+-- name: clean_search_index
+-- Sort what a run has put on the search index's pending list into it: searches read that list whole.
+SELECT gin_clean_pending_list(CAST(c.oid AS regclass))
+FROM pg_class c
+WHERE c.relname = 'messages_search_idx' AND c.relnamespace = CAST(current_schema() AS regnamespace);
+
 -- name: tune_for_index
 -- Building an index gets memory and a second process for this transaction.
 SELECT set_config('maintenance_work_mem', '256MB', true),

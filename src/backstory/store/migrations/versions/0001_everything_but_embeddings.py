@@ -683,6 +683,7 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("octet_length(audit_id) <= 1024"),
     )
+    op.create_index(op.f("messages_created_at_idx"), "messages", ["created_at"], unique=False)
     op.create_index(
         "messages_in_order_idx", "messages", ["conversation_id", "created_at", "seq"], unique=False
     )
@@ -900,16 +901,11 @@ def upgrade() -> None:
         "memory_notes",
         ["superseded_by_id"],
         unique=False,
-        postgresql_where=sa.text("superseded_by_id IS NOT NULL"),
     )
 
 
 def downgrade() -> None:
-    op.drop_index(
-        op.f("memory_notes_superseded_by_id_idx"),
-        table_name="memory_notes",
-        postgresql_where=sa.text("superseded_by_id IS NOT NULL"),
-    )
+    op.drop_index(op.f("memory_notes_superseded_by_id_idx"), table_name="memory_notes")
     op.drop_index(op.f("memory_notes_run_id_idx"), table_name="memory_notes")
     op.drop_index(op.f("memory_notes_customer_id_idx"), table_name="memory_notes")
     op.drop_table("memory_notes")
@@ -930,6 +926,7 @@ def downgrade() -> None:
         postgresql_where=sa.text("octet_length(audit_id) > 1024"),
     )
     op.drop_index("messages_in_order_idx", table_name="messages")
+    op.drop_index(op.f("messages_created_at_idx"), table_name="messages")
     op.drop_index(
         "messages_audit_id_key",
         table_name="messages",

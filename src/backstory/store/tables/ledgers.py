@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from backstory import model
-from backstory.store.tables import (
+from backstory.store.tables.columns import (
     INDEXED_ID_BYTES,
     Base,
     Json,
@@ -22,7 +22,7 @@ from backstory.store.tables import (
     Moment,
     Recorded,
     Run,
-    _one_of,
+    one_of,
 )
 
 
@@ -50,9 +50,9 @@ class BackfillRun(Base):
     finished_at: Mapped[datetime | None]
 
     __table_args__ = (
-        _one_of("mode", model.RunMode),
-        _one_of("status", model.RunStatus),
-        _one_of("wish", model.RunWish),
+        one_of("mode", model.RunMode),
+        one_of("status", model.RunStatus),
+        one_of("wish", model.RunWish),
     )
 
 
@@ -77,8 +77,8 @@ class RunPartition(Base):
     updated_at: Mapped[Recorded]
 
     __table_args__ = (
-        _one_of("stage", model.PartitionStage),
-        _one_of("status", model.PartitionStatus),
+        one_of("stage", model.PartitionStage),
+        one_of("status", model.PartitionStatus),
     )
 
 
@@ -113,7 +113,7 @@ class Skip(Base):
     created_at: Mapped[Recorded]
     run_id: Mapped[Run]
 
-    __table_args__ = (_one_of("reason", model.SkipReason), Index(None, "run_id"))
+    __table_args__ = (one_of("reason", model.SkipReason), Index(None, "run_id"))
 
 
 class Quarantine(Base):
@@ -140,8 +140,8 @@ class Quarantine(Base):
     resolved_run_id: Mapped[uuid.UUID | None]
 
     __table_args__ = (
-        _one_of("stage", model.QuarantineStage),
-        _one_of("status", model.QuarantineStatus),
+        one_of("stage", model.QuarantineStage),
+        one_of("status", model.QuarantineStatus),
         Index(None, "run_id"),
         Index(None, "status"),
     )
@@ -179,7 +179,7 @@ class Tombstone(Base):
     kind: Mapped[str]
     erased_at: Mapped[Recorded]
 
-    __table_args__ = (_one_of("kind", model.TombstoneKind),)
+    __table_args__ = (one_of("kind", model.TombstoneKind),)
 
 
 class ToolCall(Base):
