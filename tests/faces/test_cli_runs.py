@@ -77,6 +77,14 @@ def test_a_run_without_workers_is_stopped_at_once(command, status, loaded, orpha
     assert told.json["status"] == status
 
 
+def test_a_paused_run_is_shown_with_the_ways_on_in_order(loaded, orphan):
+    loaded.type("pause", orphan)
+    shown = loaded.type("runs", orphan).out
+    ways = [shown.index(f"backstory {way} {orphan}") for way in ("resume", "cancel", "rollback")]
+    assert ways == sorted(ways)
+    assert "not begun" in shown
+
+
 def test_a_paused_run_can_be_canceled(loaded, orphan, database):
     with database.engine.begin() as connection:
         move(connection, get_run(connection, orphan), RunStatus.PAUSED)

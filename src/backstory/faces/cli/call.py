@@ -56,7 +56,7 @@ JsonOption = Annotated[
     bool,
     typer.Option(
         "--json",
-        help="Answer with one JSON object on standard output.",
+        help='Answer with one JSON object; a failure is {"error": {type, message, exit_code}}.',
         rich_help_panel=EVERYWHERE,
     ),
 ]

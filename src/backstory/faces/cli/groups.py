@@ -96,7 +96,11 @@ def _everywhere(
         typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
-    """Turn an AI agent's audit log into conversations: planned, verified, searchable, undoable."""
+    """Turn an AI agent's audit log into conversations: planned, verified, searchable, undoable.
+
+    Exit codes: 0 done, warnings too; 1 something needs a look, or a run stopped half-way; 2 a wrong
+    request; 3 it failed.
+    """
 
 
 START = "Start here"

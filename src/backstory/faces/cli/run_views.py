@@ -96,6 +96,8 @@ def run_view(run: Run, stages: dict[str, dict[str, int]]) -> RenderableType:
 
 def _stage_line(stage: dict[str, int]) -> str:
 
+    if not stage["partitions"]:
+        return "not begun"
     held = f", {stage['held']} in work" if stage["held"] else ""
     return (
         f"{stage['done']} of {stage['partitions']} parts{held}, {count(stage['records'])} records"
@@ -112,7 +114,7 @@ def _advice(run: Run) -> RenderableType:
     }
     if run.status is RunStatus.RUNNING:
         return steps_view([(f"backstory pause {short}", "stop it for a while")])
-    return steps_view(steps[to] for to in TRANSITIONS[run.status] if to in steps)
+    return steps_view(step for to, step in steps.items() if to in TRANSITIONS[run.status])
 
 
 def stop_view(run: Run, wanted: RunWish) -> RenderableType:
