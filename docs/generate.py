@@ -17,7 +17,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from backstory.faces.cli.commands import shell
-from backstory.store import ledgers
+from backstory.store.tables import Base
 
 HERE = Path(__file__).parent
 SECTION = "<!-- generated: {name} -->\n"
@@ -87,9 +87,9 @@ def command_entry(words: list[str]) -> str:
 
 
 def tables() -> list[Any]:
-    """Return every model, the ledgers last, in the order in which they are written down."""
-    models = {each.local_table: each.class_ for each in ledgers.Base.registry.mappers}
-    return [models[table] for table in ledgers.Base.metadata.tables.values()]
+    """Return every model, those that others reference before them."""
+    models = {each.local_table: each.class_ for each in Base.registry.mappers}
+    return [models[table] for table in Base.metadata.sorted_tables]
 
 
 def table_entry(model: Any) -> str:
