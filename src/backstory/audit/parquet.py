@@ -34,7 +34,7 @@ _Convert = Callable[[Any], Any]
 def _arrow() -> tuple[ModuleType, ModuleType]:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an optional dependency
-        import pyarrow.parquet as pq  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415 - an extra, loaded by those who read Parquet
     except ImportError as missing:
         raise SourceError(
             "Parquet files need one more package: pip install 'backstory[parquet]'"
