@@ -13,11 +13,16 @@ from sqlalchemy import Connection, text
 from backstory.backfill import journey
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.report import Report
+from backstory.backfill.rollback import RollbackPlan, RollbackReport, plan_rollback, rollback
 from backstory.backfill.verify import Verdict, verify
+from backstory.runs.run import get_run
 from backstory.store.engine import Database
+from backstory.store.tables import Base
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGUN = datetime(2026, 5, 1, tzinfo=UTC)
+# What a rollback keeps: the story of the runs, and of what we did.
+LEDGERS = {"backfill_runs", "run_partitions", "run_changes"}
 _files = itertools.count()
 
 Line = Mapping[str, Any] | bytes
@@ -40,7 +45,7 @@ def talk(lead: str, numbers: Iterable[int]) -> list[dict[str, Any]]:
     return [record(number, lead) for number in numbers]
 
 
-def lead(name: str, **other: Any) -> dict[str, Any]:
+def lead(name: str, /, **other: Any) -> dict[str, Any]:
     """Return a lead of a list; give it a phone, an e-mail or a psid to link it."""
     return {"id": name, "channel": "sms", "created_at": BEGUN.isoformat()} | other
 
@@ -93,3 +98,30 @@ class World:
     def one(self, statement: str, **values: Any) -> Any:
         (row,) = self.rows(statement, **values)
         return row[0]
+
+    def dump(self) -> dict[str, list[str]]:
+        """Return every table as the text of its rows, in order; the ledgers of runs aside."""
+        found = {}
+        for name in sorted(Base.metadata.tables.keys() - LEDGERS):
+            own = "WHERE log <> 'backstory'" if name == "audit_log" else ""
+            rows = self.rows(f'SELECT CAST(t AS text) FROM "{name}" t {own} ORDER BY 1')
+            found[name] = [row[0] for row in rows]
+        return found
+
+    def roll_back(self, run_id: str | None = "last", **more: Any) -> RollbackReport:
+        assert run_id is not None
+        return rollback(self.database, run_id, **more)
+
+    def plan_rollback(self, run_id: str | None = "last") -> RollbackPlan:
+        assert run_id is not None
+        with self.connection() as connection:
+            return plan_rollback(connection, get_run(connection, run_id))
+
+
+def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, Any]:
+    """Return the rows that are in one dump only."""
+    return {
+        name: (sorted(set(one[name]) - set(other[name])), sorted(set(other[name]) - set(one[name])))
+        for name in one
+        if one[name] != other[name]
+    }

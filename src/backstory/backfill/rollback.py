@@ -1,0 +1,318 @@
+"""Takes back exactly what a run created, or says what that takes away and what stands in its way.
+
+Rows the run created go; rows it changed become what they were, and where a later run changed them
+again, that run inherits what was there before. What was derived from the run's rows goes with them.
+What people, agents, live events or other runs have put on top blocks the rollback, named; with
+`force` it goes too.
+
+A record that a later run met again was a duplicate there and has no second row: when the first is
+removed, running the later log again brings it back.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from backstory.backfill.spill import Spill
+from backstory.errors import RecordRefused, RunError
+from backstory.extract.customers import HUB_LIMIT
+from backstory.model import PartitionStage, RunStatus
+from backstory.runs import run as runs
+from backstory.runs.claim import is_led, leading
+from backstory.runs.progress import Listener, Stopwatch
+from backstory.runs.run import Run, short_id
+from backstory.store.backfill import add_own_audit, lock_leads
+from backstory.store.bulk import uuid_array
+from backstory.store.engine import Database, translated
+from backstory.store.statements import sql
+from backstory.store.unlinking import unlink_run
+
+AUDIT_ACTION = "rollback"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A kind of row that may stand on a run's rows: what counts it, and what force does to it."""
+
+    name: str
+    words: str
+    counted_by: str
+    removed_by: str | None
+
+
+# In the order in which force removes them: what names a row goes before the row.
+OBSTACLES: tuple[Obstacle, ...] = (
+    Obstacle("confirmations", "confirmations", "blocking_confirmations", "remove_confirmations"),
+    Obstacle(
+        "notes",
+        "memory notes that a person confirmed or rejected",
+        "blocking_notes",
+        "remove_notes",
+    ),
+    Obstacle("tool_calls", "calls of agents' tools", "blocking_tool_calls", "remove_tool_calls"),
+    Obstacle("jobs", "jobs", "blocking_jobs", "remove_jobs"),
+    Obstacle("addresses", "addresses", "blocking_addresses", "remove_addresses"),
+    Obstacle("claims", "identities that customers claimed", "blocking_claims", "remove_claims"),
+    Obstacle(
+        "messages",
+        "messages in its conversations",
+        "blocking_messages",
+        "remove_messages_of_others",
+    ),
+    Obstacle(
+        "conversations",
+        "conversations with its leads",
+        "blocking_conversations",
+        "remove_conversations_of_others",
+    ),
+    Obstacle(
+        "conflicts",
+        "records that lost against its own",
+        "blocking_conflicts",
+        "remove_conflicts_of_others",
+    ),
+    Obstacle("retries", "records it had quarantined", "blocking_retries", None),
+)
+
+# What a run's own rows are removed by, in order: what names a row goes before the row.
+_OWN = {
+    "memory_notes": "remove_derived_notes",
+    "messages": "remove_messages",
+    "audit_log": "remove_records",
+    "conversations": "remove_conversations",
+    "skips": "remove_skips",
+    "quarantine": "remove_quarantine",
+    "conflicts": "remove_conflicts",
+}
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """Rows in the way; where they are another run's, `run_id` is the one to roll back first."""
+
+    name: str
+    count: int
+    run_id: UUID | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class RollbackPlan:
+    """What a rollback would remove and restore, by table, and what blocks it."""
+
+    run: Run
+    removed: dict[str, int]
+    restored: dict[str, int]
+    blockers: list[Blocker]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as JSON."""
+        return {
+            "run_id": str(self.run.id),
+            "removed": self.removed,
+            "restored": self.restored,
+            "blockers": [asdict(blocker) for blocker in self.blockers],
+        }
+
+
+@dataclass(frozen=True)
+class RollbackReport:
+    """What a rollback did: rows by table, what force removed by name, and what others kept."""
+
+    run_id: str
+    removed: dict[str, int]
+    restored: dict[str, int]
+    forced: dict[str, int]
+    kept: dict[str, int]
+    seconds_by_step: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON."""
+        return asdict(self)
+
+
+# --- the plan --------------------------------------------------------------------------------
+
+
+def plan_rollback(connection: Connection, run: Run) -> RollbackPlan:
+    """Return what a rollback of `run` would do, and what stands in its way; writes nothing."""
+    with translated():
+        values = _values(connection, run)
+        removed = connection.execute(sql("rows_leaving"), values).one()._asdict()
+        restored = connection.execute(sql("rows_restored"), values)
+        return RollbackPlan(
+            run=run,
+            removed=_some(removed),
+            restored={row.table_name: row.rows for row in restored},
+            blockers=_blockers(connection, values),
+        )
+
+
+def _values(connection: Connection, run: Run) -> dict[str, Any]:
+    keys = connection.execute(sql("customers_leaving"), {"run_id": run.id}).scalars()
+    return {"run_id": run.id, "customers": uuid_array(map(bytes, keys))}
+
+
+def _some(counts: Mapping[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
+
+
+def _blockers(connection: Connection, values: Mapping[str, Any]) -> list[Blocker]:
+    return [
+        Blocker(obstacle.name, row.rows, row.run_id, _sentence(obstacle, row.rows, row.run_id))
+        for obstacle in OBSTACLES
+        for row in connection.execute(sql(obstacle.counted_by), values)
+        if row.rows
+    ]
+
+
+def _sentence(obstacle: Obstacle, count: int, run_id: UUID | None) -> str:
+    if run_id is None:
+        live = "live " if obstacle.name in _WRITTEN_BY_RUNS else ""
+        return f"{count:,} {live}{obstacle.words} stand on it."
+    name = short_id(run_id)
+    return f"{count:,} {obstacle.words} are of run {name}: `backstory rollback {name}` first."
+
+
+_WRITTEN_BY_RUNS = frozenset({"messages", "conversations"})
+
+
+# --- the rollback ----------------------------------------------------------------------------
+
+
+def rollback(
+    database: Database, reference: str, *, force: bool = False, listener: Listener | None = None
+) -> RollbackReport:
+    """Take back the run that `reference` names, in one transaction, and write that down.
+
+    Raises RunError while the run is worked on, when it was rolled back already, and when something
+    stands in the way and `force` is not given; the database is then as it was.
+    """
+    watch = Stopwatch(listener)
+    try:
+        with translated(), database.engine.connect() as connection:
+            run = _look_up(connection, reference)
+            with leading(connection, run.id), connection.begin():
+                report = _roll_back(connection, run, watch, force=force)
+    except RecordRefused as refused:
+        raise RunError(
+            f"Something was written on top of the run meanwhile ({refused}): nothing was "
+            "changed, look at the plan again."
+        ) from refused
+    Spill(Path(run.spill_dir), 1).remove()
+    return report
+
+
+def _look_up(connection: Connection, reference: str) -> Run:
+    """Return a run that nobody works on; raise RunError otherwise."""
+    with connection.begin():
+        run = runs.get_run(connection, reference)
+        name = short_id(run.id)
+        if run.status is RunStatus.ROLLED_BACK:
+            raise RunError(f"Run {name} was rolled back already.")
+        if is_led(connection, run.id) or _has_workers(connection, run):
+            raise RunError(f"Run {name} is at work: `backstory cancel {name}` first.")
+    return run
+
+
+def _has_workers(connection: Connection, run: Run) -> bool:
+    """Tell whether workers of a process that died are still writing."""
+    return any(
+        connection.execute(sql("stage_progress"), {"run_id": run.id, "stage": stage}).one().held
+        for stage in PartitionStage
+    )
+
+
+def _roll_back(
+    connection: Connection, run: Run, watch: Stopwatch, *, force: bool
+) -> RollbackReport:
+    watch.begin("look")
+    # Linking locks before writing does: so do we. Whoever writes leads waits until we are done.
+    connection.execute(sql("lock_linking"))
+    lock_leads(connection, (every.to_bytes(2) for every in range(1 << 16)))
+    values = _values(connection, run)
+    blockers = _blockers(connection, values)
+    if blockers and not force:
+        raise _blocked(run, blockers)
+    restored = {
+        row.table_name: row.rows for row in connection.execute(sql("rows_restored"), values)
+    }
+    forced = _remove_obstacles(connection, values) if blockers else {}
+    moved_on = _moved_on(connection, run)
+    removed = _remove_own(connection, values, watch)
+    watch.begin("restore")
+    kept = _restore(connection, run, moved_on, removed)
+    watch.end()
+    report = RollbackReport(
+        run_id=str(run.id),
+        removed=_some(removed),
+        restored=restored,
+        forced=forced,
+        kept=_some(kept),
+        seconds_by_step={step: round(spent, 3) for step, spent in watch.seconds.items()},
+    )
+    add_own_audit(connection, run_id=run.id, action=AUDIT_ACTION, payload=report.as_json())
+    if runs.get_run(connection, str(run.id)).status is RunStatus.RUNNING:
+        # Nobody is left to run it, and the table of transitions has no shorter way.
+        runs.move(connection, run, RunStatus.CANCELED)
+    runs.move(connection, run, RunStatus.ROLLED_BACK)
+    return report
+
+
+def _blocked(run: Run, blockers: Iterable[Blocker]) -> RunError:
+    return RunError(
+        f"Run {short_id(run.id)} cannot be rolled back, nothing was changed: "
+        + " ".join(blocker.sentence for blocker in blockers)
+        + " With --force all that goes too."
+    )
+
+
+def _remove_obstacles(connection: Connection, values: Mapping[str, Any]) -> dict[str, int]:
+    """Delete what stands on the run; return how many rows of which kind."""
+    found = {
+        obstacle.name: connection.execute(sql(obstacle.removed_by), values).rowcount
+        for obstacle in OBSTACLES
+        if obstacle.removed_by
+    }
+    return _some(found)
+
+
+def _remove_own(
+    connection: Connection, values: Mapping[str, Any], watch: Stopwatch
+) -> dict[str, int]:
+    removed = {}
+    for table, statement in _OWN.items():
+        watch.begin(table)
+        removed[table] = connection.execute(sql(statement), values).rowcount
+    return removed
+
+
+def _moved_on(connection: Connection, run: Run) -> dict[str, Any]:
+    rows = connection.execute(sql("conversations_moved_on"), {"run_id": run.id}).all()
+    return {
+        "ids": uuid_array(bytes(row.key) for row in rows),
+        "remembered": [row.remembered for row in rows],
+    }
+
+
+def _restore(
+    connection: Connection, run: Run, moved_on: Mapping[str, Any], removed: dict[str, int]
+) -> dict[str, int]:
+    """Restore what the run changed and undo its links; note what went and return what stays."""
+    values = {"run_id": run.id}
+    connection.execute(sql("trim_images"))
+    connection.execute(sql("reopen_resolved"), values)
+    limit = run.options.get("hub_limit", HUB_LIMIT)
+    unlinked = unlink_run(connection, run.id, hub_limit=limit)
+    connection.execute(sql("settle_conversations"), moved_on)
+    connection.execute(sql("forget_lost_changes"))
+    # A first load that did not end has left none.
+    connection.execute(sql("ensure_search_index"))
+    removed["leads"] = unlinked.leads_deleted
+    removed["customers"] = unlinked.customers_deleted
+    removed["customer_merges"] = unlinked.merges_undone
+    return {"leads": unlinked.leads_kept, "customers": unlinked.customers_kept}

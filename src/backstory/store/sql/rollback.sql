@@ -1,0 +1,340 @@
+-- name: customers_leaving
+-- Customers a run created that no lead is at any more when its leads are gone and its moves undone.
+WITH moved AS (
+    SELECT x.row_id AS id
+    FROM run_changes x
+    WHERE x.run_id = CAST(:run_id AS uuid) AND x.table_name = 'leads'
+      AND jsonb_exists(x.before, 'customer_id')
+    UNION
+    SELECT CAST(lead.id AS uuid)
+    FROM customer_merges m
+    CROSS JOIN LATERAL jsonb_array_elements_text(m.moved -> 'leads') AS lead (id)
+    WHERE m.run_id = CAST(:run_id AS uuid) AND m.undone_at IS NULL
+)
+SELECT uuid_send(c.id) AS key
+FROM customers c
+WHERE c.run_id = CAST(:run_id AS uuid) AND NOT EXISTS (
+    SELECT FROM leads l
+    WHERE l.customer_id = c.id AND l.id NOT IN (SELECT id FROM moved)
+      AND (l.run_id IS DISTINCT FROM CAST(:run_id AS uuid) OR EXISTS (
+          SELECT FROM run_changes x WHERE x.table_name = 'leads' AND x.row_id = l.id
+              AND x.run_id <> CAST(:run_id AS uuid))));
+
+-- name: rows_leaving
+-- How many rows of each table a rollback of a run takes away.
+SELECT (SELECT count(*) FROM messages WHERE run_id = CAST(:run_id AS uuid)) AS messages,
+       (SELECT count(*) FROM audit_log WHERE run_id = CAST(:run_id AS uuid)
+            AND log <> 'backstory') AS audit_log,
+       (SELECT count(*) FROM conversations WHERE run_id = CAST(:run_id AS uuid)) AS conversations,
+       (SELECT count(*) FROM leads l WHERE l.run_id = CAST(:run_id AS uuid) AND NOT EXISTS (
+            SELECT FROM run_changes x WHERE x.table_name = 'leads' AND x.row_id = l.id
+                AND x.run_id <> l.run_id)) AS leads,
+       cardinality(CAST(:customers AS uuid[])) AS customers,
+       (SELECT count(*) FROM customer_merges WHERE run_id = CAST(:run_id AS uuid))
+            AS customer_merges,
+       (SELECT count(*) FROM skips WHERE run_id = CAST(:run_id AS uuid)) AS skips,
+       (SELECT count(*) FROM quarantine WHERE run_id = CAST(:run_id AS uuid)) AS quarantine,
+       (SELECT count(*) FROM conflicts WHERE run_id = CAST(:run_id AS uuid)) AS conflicts;
+
+-- name: rows_restored
+-- How many rows of each table a rollback of a run makes what they were.
+SELECT table_name, count(DISTINCT row_id) AS rows
+FROM run_changes WHERE run_id = CAST(:run_id AS uuid)
+GROUP BY table_name
+UNION ALL
+SELECT 'quarantine', count(*) FROM quarantine
+WHERE resolved_run_id = CAST(:run_id AS uuid) AND run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+HAVING count(*) > 0
+ORDER BY 1;
+
+-- name: blocking_messages
+-- Messages of others in conversations a run created, or with leads it created, by the run that wrote them.
+SELECT m.run_id, count(*) AS rows
+FROM messages m JOIN conversations c ON c.id = m.conversation_id
+WHERE m.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+  AND (c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)))
+GROUP BY m.run_id;
+
+-- name: blocking_conversations
+-- Conversations of others with leads a run created, by the run that made them.
+SELECT c.run_id, count(*) AS rows
+FROM conversations c JOIN leads l ON l.id = c.lead_id
+WHERE c.run_id IS DISTINCT FROM CAST(:run_id AS uuid) AND l.run_id = CAST(:run_id AS uuid)
+GROUP BY c.run_id;
+
+-- name: blocking_conflicts
+-- Records of other runs that lost against one a run created, by the run that met them.
+SELECT x.run_id, count(*) AS rows
+FROM conflicts x JOIN audit_log a ON a.id = x.winner_id
+WHERE x.run_id IS DISTINCT FROM CAST(:run_id AS uuid) AND a.run_id = CAST(:run_id AS uuid)
+GROUP BY x.run_id;
+
+-- name: blocking_retries
+-- Records a run quarantined that another run has taken, by the run that took them.
+SELECT q.resolved_run_id AS run_id, count(*) AS rows
+FROM quarantine q
+WHERE q.run_id = CAST(:run_id AS uuid) AND q.resolved_run_id <> q.run_id
+GROUP BY q.resolved_run_id;
+
+-- name: blocking_jobs
+-- Jobs of customers who leave, or of a run's leads or conversations.
+SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
+FROM jobs j
+WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
+   OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+   OR j.conversation_id IN (SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid));
+
+-- name: blocking_addresses
+-- Addresses of customers who leave.
+SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
+FROM customer_addresses a WHERE a.customer_id = ANY (CAST(:customers AS uuid[]));
+
+-- name: blocking_claims
+-- What customers who leave said that they are known by.
+SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
+FROM customer_identities i
+WHERE i.customer_id = ANY (CAST(:customers AS uuid[])) AND i.provenance = 'claimed';
+
+-- name: blocking_confirmations
+-- Confirmations in a run's conversations, of customers who leave, or of what a run wrote.
+SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
+FROM confirmations k
+WHERE k.customer_id = ANY (CAST(:customers AS uuid[]))
+   OR k.conversation_id IN (SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid))
+   OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
+   OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id AND m.run_id = CAST(:run_id AS uuid))
+   OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
+              WHERE n.id = k.source_id AND m.run_id = CAST(:run_id AS uuid));
+
+-- name: blocking_tool_calls
+-- Calls of tools for customers who leave, or for a run's leads or conversations.
+SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
+FROM tool_calls t
+WHERE t.customer_id = ANY (CAST(:customers AS uuid[]))
+   OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+   OR t.conversation_id IN (SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid));
+
+-- name: blocking_notes
+-- Notes that a person confirmed or rejected, of customers who leave or from what a run wrote.
+SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
+FROM memory_notes n
+WHERE n.status IN ('confirmed', 'rejected')
+  AND (n.customer_id = ANY (CAST(:customers AS uuid[]))
+       OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR EXISTS (SELECT FROM messages m
+                  WHERE m.id = ANY (n.source_message_ids) AND m.run_id = CAST(:run_id AS uuid)));
+
+-- name: remove_notes
+-- Delete notes of customers who leave, or from what goes; what they had superseded is a candidate again.
+WITH others AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), going AS (
+    SELECT n.id
+    FROM memory_notes n
+    LEFT JOIN jobs j ON j.id = n.job_id
+    WHERE n.customer_id = ANY (CAST(:customers AS uuid[]))
+       OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR j.conversation_id IN (SELECT id FROM others)
+       OR EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
+                  AND (m.run_id = CAST(:run_id AS uuid)
+                       OR m.conversation_id IN (SELECT id FROM others)))
+), freed AS (
+    UPDATE memory_notes n
+    SET superseded_by_id = NULL,
+        status = CASE n.status WHEN 'superseded' THEN 'candidate' ELSE n.status END
+    WHERE n.superseded_by_id IN (SELECT id FROM going) AND n.id NOT IN (SELECT id FROM going)
+)
+DELETE FROM memory_notes n WHERE n.id IN (SELECT id FROM going);
+
+-- name: remove_confirmations
+-- Delete what `blocking_confirmations` counts, and what was confirmed of jobs that go.
+DELETE FROM confirmations k
+WHERE k.customer_id = ANY (CAST(:customers AS uuid[]))
+   OR k.conversation_id IN (
+       SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid)
+          OR lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)))
+   OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
+   OR EXISTS (SELECT FROM messages m JOIN conversations c ON c.id = m.conversation_id
+              WHERE m.id = k.source_id AND CAST(:run_id AS uuid) IN (m.run_id, c.run_id))
+   OR EXISTS (SELECT FROM jobs j WHERE j.id = k.source_id
+              AND j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)))
+   OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
+              WHERE n.id = k.source_id AND m.run_id = CAST(:run_id AS uuid));
+
+-- name: remove_jobs
+-- Delete the jobs of customers who leave, or of a run's leads or conversations, with all that is in them.
+WITH going AS (
+    SELECT j.id FROM jobs j
+    WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
+       OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR j.conversation_id IN (
+           SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid)
+              OR lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)))
+), items AS (
+    DELETE FROM job_items i WHERE i.job_id IN (SELECT id FROM going)
+), events AS (
+    DELETE FROM job_events e WHERE e.job_id IN (SELECT id FROM going)
+)
+DELETE FROM jobs j WHERE j.id IN (SELECT id FROM going);
+
+-- name: remove_tool_calls
+-- Delete the calls of tools for customers who leave, or for a run's leads or conversations.
+DELETE FROM tool_calls t
+WHERE t.customer_id = ANY (CAST(:customers AS uuid[]))
+   OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+   OR t.conversation_id IN (
+       SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid)
+          OR lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)));
+
+-- name: remove_addresses
+-- Delete the addresses of customers who leave.
+DELETE FROM customer_addresses a WHERE a.customer_id = ANY (CAST(:customers AS uuid[]));
+
+-- name: remove_claims
+-- Delete what customers who leave said that they are known by.
+DELETE FROM customer_identities i
+WHERE i.customer_id = ANY (CAST(:customers AS uuid[])) AND i.provenance = 'claimed';
+
+-- name: remove_messages_of_others
+-- Delete messages of others in conversations a run created or with its leads, and their records.
+WITH going AS (
+    DELETE FROM messages m
+    USING conversations c
+    WHERE c.id = m.conversation_id AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+      AND (c.run_id = CAST(:run_id AS uuid)
+           OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)))
+    RETURNING m.id
+)
+DELETE FROM audit_log a USING going g WHERE a.id = g.id;
+
+-- name: remove_conversations_of_others
+-- Delete the conversations of others with leads a run created.
+DELETE FROM conversations c USING leads l
+WHERE l.id = c.lead_id AND l.run_id = CAST(:run_id AS uuid)
+  AND c.run_id IS DISTINCT FROM CAST(:run_id AS uuid);
+
+-- name: remove_conflicts_of_others
+-- Delete conflicts that others met and whose winner goes with a run, or is gone.
+DELETE FROM conflicts x
+WHERE x.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+  AND NOT EXISTS (SELECT FROM audit_log a
+                  WHERE a.id = x.winner_id AND a.run_id IS DISTINCT FROM CAST(:run_id AS uuid));
+
+-- name: remove_derived_notes
+-- Delete notes nobody confirmed or rejected, of customers who leave or from what a run wrote.
+WITH going AS (
+    SELECT n.id
+    FROM memory_notes n
+    WHERE n.status NOT IN ('confirmed', 'rejected')
+      AND (n.run_id = CAST(:run_id AS uuid)
+           OR n.customer_id = ANY (CAST(:customers AS uuid[]))
+           OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+           OR EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
+                      AND m.run_id = CAST(:run_id AS uuid)))
+), freed AS (
+    UPDATE memory_notes n
+    SET superseded_by_id = NULL,
+        status = CASE n.status WHEN 'superseded' THEN 'candidate' ELSE n.status END
+    WHERE n.superseded_by_id IN (SELECT id FROM going) AND n.id NOT IN (SELECT id FROM going)
+)
+DELETE FROM memory_notes n WHERE n.id IN (SELECT id FROM going);
+
+-- name: remove_messages
+-- Delete the messages a run created.
+DELETE FROM messages WHERE run_id = CAST(:run_id AS uuid);
+
+-- name: remove_records
+-- Delete the records a run created; the log of our own deeds stays.
+DELETE FROM audit_log WHERE run_id = CAST(:run_id AS uuid) AND log <> 'backstory';
+
+-- name: remove_conversations
+-- Delete the conversations a run created.
+DELETE FROM conversations WHERE run_id = CAST(:run_id AS uuid);
+
+-- name: remove_skips
+-- Delete the skips of a run.
+DELETE FROM skips WHERE run_id = CAST(:run_id AS uuid);
+
+-- name: remove_quarantine
+-- Delete the quarantined records of a run.
+DELETE FROM quarantine WHERE run_id = CAST(:run_id AS uuid);
+
+-- name: remove_conflicts
+-- Delete the conflicts a run met.
+DELETE FROM conflicts WHERE run_id = CAST(:run_id AS uuid);
+
+-- name: reopen_resolved
+-- Open again what a retry had taken out of quarantine.
+UPDATE quarantine SET status = 'open', resolved_run_id = NULL
+WHERE resolved_run_id = CAST(:run_id AS uuid);
+
+-- name: trim_images
+-- Of a conversation that got more messages, what a run changed is only when it was last heard of.
+UPDATE run_changes
+SET before = jsonb_build_object('last_message_at', before -> 'last_message_at',
+                                'last_incoming_at', before -> 'last_incoming_at')
+WHERE table_name = 'conversations' AND jsonb_exists(before, 'id');
+
+-- name: conversations_moved_on
+-- Conversations of others that a run moved on, and whether it remembers what they were.
+WITH remembered AS (
+    SELECT DISTINCT row_id AS id FROM run_changes
+    WHERE run_id = CAST(:run_id AS uuid) AND table_name = 'conversations'
+      AND (jsonb_exists(before, 'last_message_at') OR jsonb_exists(before, 'last_incoming_at'))
+), latest AS (
+    SELECT DISTINCT c.id
+    FROM messages m JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.run_id = CAST(:run_id AS uuid) AND c.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+      AND m.created_at IN (c.last_message_at, c.last_incoming_at)
+)
+SELECT uuid_send(coalesce(r.id, l.id)) AS key, r.id IS NOT NULL AS remembered
+FROM remembered r FULL JOIN latest l ON l.id = r.id;
+
+-- name: settle_conversations
+-- When conversations were last heard of: what the first run found that still stands, or a message since.
+WITH found AS (
+    SELECT c.id,
+           CASE WHEN l.known THEN CAST(l.value AS timestamptz)
+                WHEN moved.remembered THEN c.last_message_at END AS last,
+           CASE WHEN h.known THEN CAST(h.value AS timestamptz)
+                WHEN moved.remembered THEN c.last_incoming_at END AS heard
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:remembered AS boolean[])) AS moved (id, remembered)
+    JOIN conversations c ON c.id = moved.id
+    LEFT JOIN LATERAL (
+        SELECT true AS known, x.before ->> 'last_message_at' AS value FROM run_changes x
+        WHERE x.table_name = 'conversations' AND x.row_id = c.id
+          AND jsonb_exists(x.before, 'last_message_at')
+        ORDER BY x.id LIMIT 1
+    ) AS l ON true
+    LEFT JOIN LATERAL (
+        SELECT true AS known, x.before ->> 'last_incoming_at' AS value FROM run_changes x
+        WHERE x.table_name = 'conversations' AND x.row_id = c.id
+          AND jsonb_exists(x.before, 'last_incoming_at')
+        ORDER BY x.id LIMIT 1
+    ) AS h ON true
+), settled AS (
+    SELECT f.id, greatest(f.last, m.last) AS last, greatest(f.heard, m.heard) AS heard
+    FROM found f
+    CROSS JOIN LATERAL (
+        SELECT max(created_at) AS last, max(created_at) FILTER (WHERE role = 'user') AS heard
+        FROM messages WHERE conversation_id = f.id
+    ) AS m
+)
+UPDATE conversations c SET last_message_at = s.last, last_incoming_at = s.heard
+FROM settled s
+WHERE c.id = s.id
+  AND (c.last_message_at IS DISTINCT FROM s.last OR c.last_incoming_at IS DISTINCT FROM s.heard);
+
+-- name: forget_lost_changes
+-- Delete what later runs remember of rows that are gone.
+DELETE FROM run_changes x
+WHERE NOT CASE x.table_name
+    WHEN 'customers' THEN EXISTS (SELECT FROM customers y WHERE y.id = x.row_id)
+    WHEN 'leads' THEN EXISTS (SELECT FROM leads y WHERE y.id = x.row_id)
+    WHEN 'conversations' THEN EXISTS (SELECT FROM conversations y WHERE y.id = x.row_id)
+    WHEN 'customer_merges' THEN EXISTS (SELECT FROM customer_merges y WHERE y.id = x.row_id)
+    ELSE true END;
