@@ -100,9 +100,10 @@ class Tour:
         if not self.call.json:
             show(
                 self.call.out,
-                Group(
-                    text(("Backstory", "bold"), " on its sample: the audit log of an agent that"),
-                    text("talks with the customers of a hauling company, and its list of leads."),
+                text(
+                    ("Backstory", "bold"),
+                    " on its sample: the audit log of an agent that talks with the customers "
+                    "of a hauling company, and its list of leads.",
                 ),
             )
 
