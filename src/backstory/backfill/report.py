@@ -120,20 +120,14 @@ def shares(counts: Mapping[str, int]) -> dict[str, dict[str, float]]:
 
 def warnings_of(counts: Counts, read: Counts, findings: Mapping[str, Any]) -> list[str]:
     """Return sentences about what was found and mended, or left aside for a reason."""
-    said = []
-    missing = counts.get("skipped", {}).get(SkipReason.LEAD_NOT_FOUND, 0)
-    if missing:
-        said.append(
-            f"{missing:,} records name a lead that no list of leads holds: they are left aside."
-        )
-    if read.get("replaced"):
-        said.append(f"{read['replaced']:,} characters that cannot be stored became U+FFFD.")
-    if read.get("repeated_keys"):
-        said.append(f"{read['repeated_keys']:,} repeated JSON keys: the last value of each counts.")
-    if counts.get("leads_derived"):
-        said.append(
-            f"{counts['leads_derived']:,} leads were derived from the log: each has channel "
-            "`other` and a customer of its own. Give --leads to link them."
-        )
-    said.extend(findings.get("sentences", []))
-    return said
+    found = {
+        "Records that name a lead which no list holds, left aside": counts.get("skipped", {}).get(
+            SkipReason.LEAD_NOT_FOUND
+        ),
+        "Characters that cannot be stored, replaced by U+FFFD": read.get("replaced"),
+        "JSON keys given twice in one object, the last value taken": read.get("repeated_keys"),
+        "Leads derived from the log, each with channel `other` and a customer of its own; "
+        "--leads would link them": counts.get("leads_derived"),
+    }
+    said = [f"{what}: {count:,}." for what, count in found.items() if count]
+    return said + list(findings.get("sentences", []))

@@ -39,6 +39,12 @@ class Database:
         return cls(url, schema, open_engine(url, schema))
 
 
+# What Prisma writes into a DATABASE_URL, and libpq would refuse.
+_PRISMA_ONLY = frozenset(
+    {"schema", "connection_limit", "pool_timeout", "pgbouncer", "socket_timeout"}
+)
+
+
 def parse_url(url: str) -> URL:
     """Read a `postgres://` or `postgresql://` URL; raise UsageError for anything else."""
     try:
@@ -51,7 +57,8 @@ def parse_url(url: str) -> URL:
         raise UsageError(
             f"{parsed.drivername}:// is not PostgreSQL; the form is postgresql://user@host/name."
         )
-    return parsed.set(drivername="postgresql+psycopg")
+    known = {name: value for name, value in parsed.query.items() if name not in _PRISMA_ONLY}
+    return parsed.set(drivername="postgresql+psycopg", query=known)
 
 
 def open_engine(url: str, schema: str, *, pool_size: int = 5) -> Engine:

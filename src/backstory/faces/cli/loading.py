@@ -1,9 +1,7 @@
 # ruff: noqa: PLC0415 - what a command needs is imported when it is run: help stays quick
 """`backstory backfill` and `backstory resume`: from a log to conversations."""
 
-import socket
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,17 +11,14 @@ from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.ending import ExitCode, fail
 from backstory.faces.cli.groups import LOAD, shell
 from backstory.faces.cli.lesson import Lesson
-from backstory.model import RunStatus, RunWish
+from backstory.model import RunWish
 
 if TYPE_CHECKING:
     from backstory.backfill.options import BackfillOptions
     from backstory.backfill.report import Report
     from backstory.runs.progress import Listener
-    from backstory.store.engine import Database
 
 _SEVERAL = ("--audit", "--leads")
-# The database's clock is not ours: a run of minutes ago is not mistaken for this one.
-_SKEW = timedelta(minutes=1)
 
 
 class SeveralValues(Lesson):
@@ -167,7 +162,7 @@ def resume(
 
     with call.app() as app:
         database = app.for_reading()
-        return carry_out(call, database, lambda told: journey.resume(database, run, told))
+        return carry_out(call, lambda told: journey.resume(database, run, told))
 
 
 def _run(call: Call, options: "BackfillOptions") -> ExitCode:
@@ -175,29 +170,26 @@ def _run(call: Call, options: "BackfillOptions") -> ExitCode:
 
     with call.app() as app:
         database = app.for_writing()
-        return carry_out(
-            call, database, lambda told: journey.start(database, app.home, options, told)
-        )
+        return carry_out(call, lambda told: journey.start(database, app.home, options, told))
 
 
-def carry_out(call: Call, database: "Database", go: "Callable[[Listener], Report]") -> ExitCode:
+def carry_out(call: Call, go: "Callable[[Listener], Report]") -> ExitCode:
     """Do a run with its progress shown, and answer with its report or with how to go on."""
     from backstory.faces.cli.reporting import next_steps, report_view
 
-    began = datetime.now(UTC)
     try:
         with call.progress() as listener:
             report = go(listener)
     except Interrupted as stopped:
-        return _stopped(call, database, began, stopped)
+        return _stopped(call, stopped)
     title = f"Run {report.run_id[:8]} is done" if report.run_id else "Done"
     call.answer(report.as_json(), report_view(report, title), next_steps(report))
     return ExitCode.DONE if report.clean else ExitCode.FINDINGS
 
 
-def _stopped(call: Call, database: "Database", began: datetime, stopped: Interrupted) -> ExitCode:
+def _stopped(call: Call, stopped: Interrupted) -> ExitCode:
     """Say what became of a run that was asked to pause or to stop, and how it goes on."""
-    run = _stopped_run(database, began)
+    run = (stopped.run_id or "last")[:8]
     canceled = stopped.wish == RunWish.CANCEL
     advice = "rollback" if canceled else "resume"
     sentence = (
@@ -205,19 +197,6 @@ def _stopped(call: Call, database: "Database", began: datetime, stopped: Interru
         f"`backstory {advice} {run}` {'takes it back' if canceled else 'goes on'}."
     )
     return fail(sentence, "Interrupted", ExitCode.FINDINGS, json=call.json, run_id=run)
-
-
-def _stopped_run(database: "Database", began: datetime) -> str:
-    """Return the short id of the run of this process: the newest of this machine that stopped."""
-    from backstory.runs.run import list_runs, short_id
-    from backstory.store.engine import translated
-
-    with translated(), database.engine.connect() as connection:
-        for run in list_runs(connection, limit=20):
-            mine = run.host == socket.gethostname() and run.updated_at >= began - _SKEW
-            if mine and run.status in {RunStatus.PAUSED, RunStatus.CANCELED}:
-                return short_id(run.id)
-    return "last"
 
 
 def _plan(call: Call, options: "BackfillOptions") -> ExitCode:
