@@ -69,7 +69,11 @@ class LeadShare:
     external_id: str
     facts: LeadFacts | None
     records: list[Record]
-    first_at: datetime
+
+    @property
+    def first_at(self) -> datetime:
+        """When the first of the new messages was sent: a duplicate or a conflict is none."""
+        return from_microseconds(self.records[0][_CREATED])
 
     @property
     def conversation_id(self) -> bytes:
@@ -116,14 +120,12 @@ def decide(
     seen = 0
     derived = 0
     new_conversations = 0
-    for key, group in groupby(records, by_lead):
+    for key, _ in groupby(records, by_lead):
         seen += 1
-        first = next(group)
         found = known.get(key)
         fresh = new.get(key, [])
         if fresh:
-            lead = first[_LEAD].decode()
-            shares.append(LeadShare(key, lead, found, fresh, from_microseconds(first[_CREATED])))
+            shares.append(LeadShare(key, fresh[0][_LEAD].decode(), found, fresh))
             derived += found is None and not listed
             new_conversations += found is None or not found.has_conversation
     counts: Counts = {

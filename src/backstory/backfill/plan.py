@@ -140,18 +140,19 @@ def read_everything(
 
 # --- adding up -------------------------------------------------------------------------------
 
+_ONCE_A_LEAD = ("leads_seen", "leads_derived", "conversations_created")
+
 
 def _add_up(spill: Spill, facts: Facts, watch: Stopwatch, *, listed: bool) -> Counts:
     counts: Counts = {"records": 0}
     for partition in range(spill.partitions):
         later = later_records(spill, partition)
-        previous = b""
-        for records, _ in whole_leads(spill.taken(partition), Pace()):
+        counted: Counts = {}
+        for records, goes_on in whole_leads(spill.taken(partition), Pace()):
             more = decide(records, later=later, facts=facts, listed=listed).counts
-            if records[0][0] == previous:
-                # A further page of a lead that is counted already.
-                more |= {"leads_seen": 0, "leads_derived": 0, "conversations_created": 0}
-            previous = records[-1][0]
+            # A lead of many pages is one lead, whichever of them holds its first message.
+            more |= {name: 0 for name in _ONCE_A_LEAD if counted.get(name)}
+            counted = {n: counted.get(n) or more[n] for n in _ONCE_A_LEAD} if goes_on else {}
             add(counts, more)
             watch.tell(counts["records"])
         for left in spill.left(partition):

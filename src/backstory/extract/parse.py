@@ -6,6 +6,7 @@ The quick road is orjson. Whatever it refuses, and the few things it lets pass t
 
 import json
 import math
+import re
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -17,6 +18,8 @@ MAX_DEPTH = 250
 _DIGITS_TO_ZERO = bytes.maketrans(b"123456789", b"000000000")
 # The quick reader makes a float of an integer outside -2**63..2**64-1; all have 19 digits or more.
 _NINETEEN_DIGITS = b"0" * 19
+# A key may stand apart from its colon.
+_KEY_APART = re.compile(rb'"[ \t\r]+:')
 _REPLACEMENT = "\ufffd"
 _PG_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,13 +53,35 @@ def strict_json(line: bytes) -> Json:
         return _slowly(line)
     if type(value) is not dict:
         raise Unreadable("not_an_object", "The line is JSON, but not an object.")
+    if line.count(b"{") + line.count(b"[") > MAX_DEPTH and _is_too_deep(value):
+        raise _too_deep()
     # Every key ends in `":`; more of them in the text than in the object may be repeated keys.
     keys = line.count(b'":')
     payload = value.get("payload")
     flat = len(value) + (len(payload) if type(payload) is dict else 0)
-    if (keys != flat and keys != _count_keys(value)) or b'" :' in line or b'"\t:' in line:
+    apart = b" :" in line or b"\t:" in line or b"\r:" in line
+    if (keys != flat and keys != _count_keys(value)) or (apart and _KEY_APART.search(line)):
         return _slowly(line)
     return value, 0, 0
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Look level by level: the quick reader takes what our own recursion could not walk."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            child
+            for each in level
+            if type(each) in (dict, list)
+            for child in (each.values() if type(each) is dict else each)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep() -> Unreadable:
+    return Unreadable("too_deep", f"Nested deeper than {MAX_DEPTH} levels.")
 
 
 def _count_keys(value: Any) -> int:
@@ -91,7 +116,7 @@ def _slowly(line: bytes) -> Json:
     except json.JSONDecodeError as bad:
         raise Unreadable("bad_json", f"Not JSON: {bad.msg} at character {bad.pos}.") from bad
     except RecursionError as bad:
-        raise Unreadable("too_deep", f"Nested deeper than {MAX_DEPTH} levels.") from bad
+        raise _too_deep() from bad
     if type(value) is not dict:
         raise Unreadable("not_an_object", "The line is JSON, but not an object.")
     cleaned, replaced = _clean(value, 0)
@@ -119,7 +144,7 @@ def _bounded(digits: str) -> int:
 def _clean(value: Any, depth: int) -> tuple[Any, int]:
     """Replace what PostgreSQL cannot hold (NUL, lone surrogates) and count it."""
     if depth > MAX_DEPTH:
-        raise Unreadable("too_deep", f"Nested deeper than {MAX_DEPTH} levels.")
+        raise _too_deep()
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, list):
@@ -149,13 +174,13 @@ def canonical_json(value: Any) -> bytes:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as refused:
         if "ecursion" in str(refused):
-            raise Unreadable("too_deep", f"Nested deeper than {MAX_DEPTH} levels.") from refused
+            raise _too_deep() from refused
     # Integers beyond 64 bits: only the standard library writes them in full.
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def parse_time(value: Any, assume_tz: tzinfo) -> datetime:
-    """Return the moment that `value` names, aware; raise Unreadable(`bad_time`).
+    """Return the moment that `value` names, in UTC; raise Unreadable(`bad_time`).
 
     ISO 8601 text (without a zone it is read in `assume_tz`), or seconds, milliseconds or
     microseconds since 1970 as a number or as digits.
@@ -165,7 +190,10 @@ def parse_time(value: Any, assume_tz: tzinfo) -> datetime:
             if len(value) >= _SHORTEST_EPOCH_TEXT and value.strip().lstrip("-").isdecimal():
                 return _from_epoch(float(value))
             moment = datetime.fromisoformat(value.strip())
-            return moment if moment.tzinfo is not None else moment.replace(tzinfo=assume_tz)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=assume_tz)
+            # In UTC, where the years 1 and 9999 may be left by an offset.
+            return moment.astimezone(UTC)
         if type(value) in (int, float):
             return _from_epoch(value)
     except (ValueError, OverflowError) as bad:
