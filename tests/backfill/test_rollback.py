@@ -185,6 +185,17 @@ def test_runs_that_changed_the_same_rows_can_be_taken_back_in_any_order(world: W
         assert differences(before, world.dump()) == {}
 
 
+def test_a_customer_whom_a_later_run_absorbed_goes_with_that_run(world: World) -> None:
+    before = world.dump()
+    first = world.load([], [lead("lead-1"), lead("lead-2")]).run_id
+    later = world.load([], [lead(name, phone="512 555 0101") for name in ("lead-1", "lead-2")])
+    assert world.one("SELECT count(*) FROM customer_merges") == 1
+    world.roll_back(first)
+    sound(world)
+    world.roll_back(later.run_id)
+    assert differences(before, world.dump()) == {}
+
+
 def test_the_time_of_the_last_message_follows_what_is_left(world: World) -> None:
     world.load(OLD, OLD_LEADS)
     later = world.load(talk("lead-1", [70, 71])).run_id

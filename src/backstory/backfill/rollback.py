@@ -32,6 +32,7 @@ from backstory.store.statements import sql
 from backstory.store.unlinking import unlink_run
 
 AUDIT_ACTION = "rollback"
+_ANALYZE_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
         "remove_notes",
     ),
     Obstacle("tool_calls", "calls of agents' tools", "blocking_tool_calls", "remove_tool_calls"),
-    Obstacle("jobs", "jobs", "blocking_jobs", "remove_jobs"),
+    Obstacle("jobs", "jobs with their items and events", "blocking_jobs", "remove_jobs"),
     Obstacle("addresses", "addresses", "blocking_addresses", "remove_addresses"),
     Obstacle("claims", "identities that customers claimed", "blocking_claims", "remove_claims"),
     Obstacle(
@@ -173,9 +174,11 @@ def _blockers(connection: Connection, values: Mapping[str, Any]) -> list[Blocker
 def _sentence(obstacle: Obstacle, count: int, run_id: UUID | None) -> str:
     if run_id is None:
         live = "live " if obstacle.name in _WRITTEN_BY_RUNS else ""
-        return f"{count:,} {live}{obstacle.words} stand on it."
-    name = short_id(run_id)
-    return f"{count:,} {obstacle.words} are of run {name}: `backstory rollback {name}` first."
+        said = f"{live}{obstacle.words}: {count:,}."
+    else:
+        name = short_id(run_id)
+        said = f"{obstacle.words}, of run {name}: {count:,} (`backstory rollback {name}` first)."
+    return said[0].upper() + said[1:]
 
 
 _WRITTEN_BY_RUNS = frozenset({"messages", "conversations"})
@@ -242,10 +245,10 @@ def _roll_back(
         row.table_name: row.rows for row in connection.execute(sql("rows_restored"), values)
     }
     forced = _remove_obstacles(connection, values) if blockers else {}
-    moved_on = _moved_on(connection, run)
+    values |= _moved_on(connection, run)
     removed = _remove_own(connection, values, watch)
     watch.begin("restore")
-    kept = _restore(connection, run, moved_on, removed)
+    kept = _restore(connection, run, values, removed)
     watch.end()
     report = RollbackReport(
         run_id=str(run.id),
@@ -265,9 +268,9 @@ def _roll_back(
 
 def _blocked(run: Run, blockers: Iterable[Blocker]) -> RunError:
     return RunError(
-        f"Run {short_id(run.id)} cannot be rolled back, nothing was changed: "
+        f"Run {short_id(run.id)} cannot be rolled back; nothing was changed. On it stand: "
         + " ".join(blocker.sentence for blocker in blockers)
-        + " With --force all that goes too."
+        + " --force removes all that too."
     )
 
 
@@ -300,18 +303,23 @@ def _moved_on(connection: Connection, run: Run) -> dict[str, Any]:
 
 
 def _restore(
-    connection: Connection, run: Run, moved_on: Mapping[str, Any], removed: dict[str, int]
+    connection: Connection,
+    run: Run,
+    values: Mapping[str, Any],
+    removed: dict[str, int],
 ) -> dict[str, int]:
     """Restore what the run changed and undo its links; note what went and return what stays."""
-    values = {"run_id": run.id}
     connection.execute(sql("trim_images"))
     connection.execute(sql("reopen_resolved"), values)
     limit = run.options.get("hub_limit", HUB_LIMIT)
     unlinked = unlink_run(connection, run.id, hub_limit=limit)
-    connection.execute(sql("settle_conversations"), moved_on)
+    connection.execute(sql("hand_over_absorbed"), values)
+    connection.execute(sql("settle_conversations"), values)
     connection.execute(sql("forget_lost_changes"))
     # A first load that did not end has left none.
     connection.execute(sql("ensure_search_index"))
+    if removed["messages"] > _ANALYZE_ROWS:
+        connection.execute(sql("analyze_loaded"))
     removed["leads"] = unlinked.leads_deleted
     removed["customers"] = unlinked.customers_deleted
     removed["customer_merges"] = unlinked.merges_undone

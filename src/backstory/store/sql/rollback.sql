@@ -329,6 +329,13 @@ FROM settled s
 WHERE c.id = s.id
   AND (c.last_message_at IS DISTINCT FROM s.last OR c.last_incoming_at IS DISTINCT FROM s.heard);
 
+-- name: hand_over_absorbed
+-- Customers that stay only because a later run absorbed them are that run's: they go with it.
+UPDATE customers c SET run_id = m.run_id
+FROM customer_merges m
+WHERE c.id = ANY (CAST(:customers AS uuid[])) AND c.run_id IS NULL
+  AND m.absorbed_id = c.id AND m.undone_at IS NULL;
+
 -- name: forget_lost_changes
 -- Delete what later runs remember of rows that are gone.
 DELETE FROM run_changes x
