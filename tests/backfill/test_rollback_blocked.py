@@ -1,0 +1,186 @@
+"""What was put on top of a run blocks its rollback, by name, and goes with force."""
+
+import uuid
+
+import pytest
+from loaded_world import World, differences, lead, record, talk
+from two_loads import NEW, OLD, OLD_LEADS, sound
+
+from backstory.backfill.rollback import OBSTACLES
+from backstory.errors import RunError
+from backstory.store.statements import statements
+
+LIVE = """
+    INSERT INTO audit_log (id, log, audit_id, lead_id, lead_external_id, actor, action, payload,
+                           payload_hash, seq, created_at)
+    SELECT CAST(:id AS uuid), 'audit', 'live-1', c.lead_id, 'lead-3', 'customer',
+           'message_received', '{"text": "live"}', '', 0, '2026-05-20'
+    FROM conversations c JOIN leads l ON l.id = c.lead_id WHERE l.external_id = 'lead-3';
+    INSERT INTO messages (id, conversation_id, customer_id, log, audit_id, role, kind, content, seq,
+                          created_at)
+    SELECT CAST(:id AS uuid), c.id, c.customer_id, 'audit', 'live-1', 'user', 'text', 'live', 0,
+           '2026-05-20'
+    FROM conversations c JOIN leads l ON l.id = c.lead_id WHERE l.external_id = 'lead-3'
+"""
+OF_LEAD_3 = """SELECT gen_random_uuid(), l.customer_id, {} FROM leads l
+               JOIN conversations c ON c.lead_id = l.id AND c.ordinal = 0
+               WHERE l.external_id = 'lead-3'"""
+AUTHORED = {
+    "messages": LIVE,
+    "conversations": """
+        INSERT INTO conversations (id, lead_id, customer_id, ordinal, channel, status, closed_at)
+        SELECT gen_random_uuid(), id, customer_id, 1, 'sms', 'closed', now() FROM leads
+        WHERE external_id = 'lead-3'""",
+    "jobs": "INSERT INTO jobs (id, customer_id, title) " + OF_LEAD_3.format("'a job'"),
+    "addresses": "INSERT INTO customer_addresses (id, customer_id, line1, normalized_key) "
+    + OF_LEAD_3.format("'1 Oak St', '1 oak st'"),
+    "claims": "INSERT INTO customer_identities (id, customer_id, kind, value, provenance) "
+    + OF_LEAD_3.format("'phone', '+15125550199', 'claimed'"),
+    "confirmations": """
+        INSERT INTO confirmations (id, customer_id, candidate_id, source_kind, source_id,
+                                   content_hash, fetched_at, conversation_id) """
+    + OF_LEAD_3.format("'x', 'lead', l.id, '', now(), c.id"),
+    "tool_calls": """
+        INSERT INTO tool_calls (id, customer_id, tool, actor, arguments_hash, outcome,
+                                latency_ms) """
+    + OF_LEAD_3.format("'a_tool', 'agent', '', 'done', 1"),
+    "notes": "INSERT INTO memory_notes (id, customer_id, kind, text, extracted_by, status) "
+    + OF_LEAD_3.format("'fact', 'a note', 'test', 'confirmed'"),
+}
+# A lead of its own, who is nobody else's customer.
+LONELY = [lead("lead-3", phone="512 555 0133")]
+
+
+@pytest.mark.parametrize("name", AUTHORED)
+def test_what_was_written_on_top_blocks_and_goes_with_force(world: World, name: str) -> None:
+    world.load(OLD, OLD_LEADS)
+    before = world.dump()
+    world.load(NEW, LONELY)
+    for statement in AUTHORED[name].split(";"):
+        world.run(statement, **({"id": uuid.UUID(int=7)} if ":id" in statement else {}))
+    standing = world.dump()
+    (blocker,) = world.plan_rollback().blockers
+    assert (blocker.name, blocker.count, blocker.run_id) == (name, 1, None)
+    with pytest.raises(RunError) as refused:
+        world.roll_back()
+    assert blocker.sentence in str(refused.value)
+    assert differences(standing, world.dump()) == {}
+    report = world.roll_back(force=True)
+    assert report.forced[name] == 1
+    assert differences(before, world.dump()) == {}
+
+
+def test_every_obstacle_is_tried() -> None:
+    of_runs = {"conflicts", "retries"}
+    assert {obstacle.name for obstacle in OBSTACLES} == AUTHORED.keys() | of_runs
+    for obstacle in OBSTACLES:
+        assert obstacle.counted_by in statements()
+
+
+def test_everything_at_once_goes_with_force(world: World) -> None:
+    world.load(OLD, OLD_LEADS)
+    before = world.dump()
+    run = world.load(NEW, LONELY).run_id
+    for statements_ in AUTHORED.values():
+        for statement in statements_.split(";"):
+            world.run(statement, **({"id": uuid.UUID(int=7)} if ":id" in statement else {}))
+    world.run(
+        """INSERT INTO job_items (id, job_id, customer_id, position, kind, name, quantity, unit)
+           SELECT gen_random_uuid(), id, customer_id, 1, 'item', 'a thing', 1, 'each' FROM jobs""",
+        """INSERT INTO job_events (id, job_id, customer_id, event_type, occurred_at, actor)
+           SELECT gen_random_uuid(), id, customer_id, 'created', now(), 'agent' FROM jobs""",
+        """UPDATE jobs SET service_address_id = (SELECT id FROM customer_addresses),
+               lead_id = (SELECT id FROM leads WHERE external_id = 'lead-3'),
+               conversation_id = (SELECT conversation_id FROM messages
+                                  WHERE audit_id = 'live-1')""",
+        """UPDATE memory_notes SET job_id = (SELECT id FROM jobs),
+               address_id = (SELECT id FROM customer_addresses),
+               source_message_ids = (SELECT array_agg(id) FROM messages
+                                     WHERE audit_id = 'live-1')""",
+    )
+    assert {blocker.name for blocker in world.plan_rollback(run).blockers} == AUTHORED.keys()
+    world.roll_back(run, force=True)
+    assert differences(before, world.dump()) == {}
+    sound(world)
+
+
+def test_a_later_run_in_the_same_conversation_is_named_and_goes_first(world: World) -> None:
+    first = world.load(OLD, OLD_LEADS)
+    between = world.dump()
+    later = world.load([*talk("lead-1", range(60, 63)), record(1, payload={"text": "not so"})])
+    found = {
+        (each.name, each.count, str(each.run_id))
+        for each in world.plan_rollback(first.run_id).blockers
+    }
+    assert found == {("messages", 3, later.run_id), ("conflicts", 1, later.run_id)}
+    with pytest.raises(RunError, match=f"`backstory rollback {str(later.run_id)[:8]}` first"):
+        world.roll_back(first.run_id)
+    world.roll_back(later.run_id)
+    assert differences(between, world.dump()) == {}
+    world.roll_back(first.run_id)
+
+
+def test_force_takes_a_later_run_out_of_the_conversations_it_removes(world: World) -> None:
+    before = world.dump()
+    first = world.load(OLD, OLD_LEADS)
+    later = world.load([*talk("lead-1", range(60, 63)), record(1, payload={"text": "not so"})])
+    report = world.roll_back(first.run_id, force=True)
+    assert report.forced == {"messages": 3, "conflicts": 1}
+    assert {gate.name for gate in world.verify(sample=10).failed} == {"outcomes_add_up"}
+    world.roll_back(later.run_id)
+    assert differences(before, world.dump()) == {}
+    sound(world)
+
+
+def test_derived_notes_fall_with_what_they_were_made_of(world: World) -> None:
+    world.load(OLD, OLD_LEADS)
+    world.run(
+        """INSERT INTO memory_notes (id, customer_id, kind, text, extracted_by)
+           SELECT CAST(:id AS uuid), customer_id, 'fact', 'an old note', 'rules/1'
+           FROM leads WHERE external_id = 'lead-1'""",
+        id=uuid.UUID(int=1),
+    )
+    before = world.dump()
+    world.load(talk("lead-1", range(60, 63)))
+    world.run(
+        """INSERT INTO memory_notes (id, customer_id, kind, text, extracted_by, source_message_ids)
+           SELECT CAST(:id AS uuid), customer_id, 'summary', 'a new note', 'rules/1', ARRAY[id]
+           FROM messages WHERE audit_id = 'a-61'""",
+        "UPDATE memory_notes SET status = 'superseded', superseded_by_id = :id WHERE id <> :id",
+        id=uuid.UUID(int=2),
+    )
+    assert world.roll_back().removed["memory_notes"] == 1
+    assert differences(before, world.dump()) == {}
+
+
+def test_what_happened_to_a_conversation_since_stays(world: World) -> None:
+    """A run moves a conversation on; a person closes it, and live events begin the next one."""
+    world.load(OLD, OLD_LEADS)
+    run = world.load(
+        talk("lead-1", range(60, 63)), [lead("lead-1", phone="512 555 0101", stage="x")]
+    )
+    lead_1 = "lead_id = (SELECT id FROM leads WHERE external_id = 'lead-1')"
+    world.run(
+        f"UPDATE conversations SET status = 'closed', closed_at = now() WHERE {lead_1}",
+        f"""INSERT INTO conversations (id, lead_id, customer_id, ordinal, channel, status)
+            SELECT gen_random_uuid(), lead_id, customer_id, 1, channel, 'open'
+            FROM conversations WHERE {lead_1}""",
+    )
+    world.roll_back(run.run_id)
+    statuses = world.rows(f"SELECT status FROM conversations WHERE {lead_1} ORDER BY ordinal")
+    assert [row[0] for row in statuses] == ["closed", "open"]
+    assert {gate.name for gate in world.verify().failed} == set()
+
+
+def test_a_failure_in_the_middle_changes_nothing(world: World) -> None:
+    world.load(OLD, OLD_LEADS)
+    before = world.dump()
+    world.run(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'not this one' USING ERRCODE = '23000'; END $$",
+        "CREATE TRIGGER refuse BEFORE DELETE ON leads FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    with pytest.raises(RunError, match="nothing was changed"):
+        world.roll_back()
+    assert differences(before, world.dump()) == {}
+    assert world.one("SELECT status FROM backfill_runs") == "done"
