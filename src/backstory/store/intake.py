@@ -13,6 +13,7 @@ from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NamedTuple, Self
 
+import orjson
 from sqlalchemy import Connection
 
 from backstory.extract.assignment import Apart, Census, Owner
@@ -65,16 +66,13 @@ def listed(lead: LeadRecord) -> Listed:
     )
 
 
-def columns_of(leads: Sequence[Listed]) -> dict[str, Any]:
-    """Return leads as the array parameters of `compare_leads` and `update_leads`."""
-    fields = list(zip(*leads, strict=True)) or [()] * len(Listed._fields)
-    names = ("channels", "psids", "phones_raw", "phones", "emails", "names", "stages", "states")
-    arrays: dict[str, Any] = {
-        name: list(values) for name, values in zip(names, fields[1:-1], strict=True)
-    }
-    arrays["ids"] = uuid_array(map(lead_id, fields[0]))
-    arrays["moments"] = list(fields[-1])
-    return arrays
+def as_json(leads: Iterable[Listed]) -> str:
+    """Return leads as the parameter of `compare_leads` and `update_leads`.
+
+    One text is sent many times quicker than an array for each field.
+    """
+    rows = ({"id": lead_id(lead.external_id).hex()} | lead._asdict() for lead in leads)
+    return orjson.dumps(list(rows)).decode()
 
 
 class KnownLead(NamedTuple):
@@ -112,7 +110,7 @@ class Knowledge:
         """
         if self._leads is None:
             return [Difference(place, lead, None, ()) for place, lead in enumerate(batch)]
-        parameters = columns_of(batch) | {"sparing": sparing}
+        parameters = {"leads": as_json(batch), "sparing": sparing}
         rows = self._leads.execute(sql("compare_leads"), parameters)
         return [self._difference(row, batch[row.place]) for row in rows]
 
@@ -268,8 +266,7 @@ class Intake:
         self._file.seek(0)
         number = 0
         while number < self.created + self.changed:
-            # Our own file, written by this process a moment ago and never named.
-            batch: list[Listed] = pickle.load(self._file)  # noqa: S301
+            batch: list[Listed] = pickle.load(self._file)  # noqa: S301 - our own, unnamed file
             numbered = list(enumerate(batch, number))
             number += len(batch)
             yield (

@@ -17,10 +17,10 @@ from backstory.extract.identity import lead_id
 from backstory.extract.leads import Key, LeadRecord
 from backstory.extract.parse import microseconds
 from backstory.model import LeadSource
-from backstory.store.bulk import copy_rows, field
+from backstory.store.bulk import copy_rows, field, uuid_array
 from backstory.store.engine import driver_of, translated
 from backstory.store.identities import project_identities
-from backstory.store.intake import Intake, Knowledge, Listed, columns_of
+from backstory.store.intake import Intake, Knowledge, Listed, as_json
 from backstory.store.merging import fill_profiles, merge, settle_profiles, split
 from backstory.store.statements import sql
 
@@ -232,14 +232,13 @@ class _Writer:
     def _change_leads(self, leads: list[Listed]) -> None:
         if not leads:
             return
-        changed = columns_of(leads)
         source = self._source.value if self._source is LeadSource.LIST else None
         self._connection.execute(
-            sql("update_leads"), changed | {"source": source, "run_id": self._run_id}
+            sql("update_leads"),
+            {"leads": as_json(leads), "source": source, "run_id": self._run_id},
         )
-        self._connection.execute(
-            sql("follow_leads"), {"ids": changed["ids"], "run_id": self._run_id}
-        )
+        ids = uuid_array(lead_id(lead.external_id) for lead in leads)
+        self._connection.execute(sql("follow_leads"), {"ids": ids, "run_id": self._run_id})
 
 
 def _targets(census: Census, assignment: Assignment) -> dict[UUID, UUID]:

@@ -117,6 +117,7 @@ def _undo_merges(connection: Connection, run_id: UUID) -> int:
 
 def _restore_changes(connection: Connection, run_id: UUID) -> None:
     """Give every row back what the run changed in it, or leave that to the next run that did."""
+    connection.execute(sql("analyze_changes"))
     changed = set(connection.execute(sql("changed_tables"), {"run_id": run_id}).scalars())
     tables = [table for table in Base.metadata.sorted_tables if table.name in changed]
     if _CUSTOMERS in tables:
@@ -145,12 +146,12 @@ def _return_rows(connection: Connection, run_id: UUID, tables: Iterable[Table]) 
 
 # The oldest value of each column, unless a later run changed it too, or it names what is no more.
 _OLDEST = """
-WITH ours AS (
+WITH ours AS MATERIALIZED (
     SELECT DISTINCT ON (c.row_id, b.key) c.id, c.row_id, b.key, b.value
     FROM run_changes c CROSS JOIN LATERAL jsonb_each(c.before) b
     WHERE c.run_id = CAST(:run_id AS uuid) AND c.table_name = CAST(:table AS text)
     ORDER BY c.row_id, b.key, c.id
-), oldest AS (
+), oldest AS MATERIALIZED (
     SELECT o.row_id, jsonb_object_agg(o.key, o.value) AS columns
     FROM ours o
     WHERE NOT EXISTS (

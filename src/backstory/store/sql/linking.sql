@@ -18,12 +18,12 @@ SELECT coalesce((SELECT created_at FROM backfill_runs WHERE id = CAST(:run_id AS
 -- Of listed leads, the new ones (no customer) and those that the list changes, as they are to be and as they were.
 -- A sparing source knows little of a lead: it adds and replaces, but never blanks.
 WITH listed AS (
-    SELECT * FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:channels AS text[]), CAST(:psids AS text[]),
-        CAST(:phones_raw AS text[]), CAST(:phones AS text[]), CAST(:emails AS text[]),
-        CAST(:names AS text[]), CAST(:stages AS text[]), CAST(:states AS text[]),
-        CAST(:moments AS timestamptz[])
-    ) WITH ORDINALITY AS n (id, channel, psid, phone_raw, phone, email, name, stage, state, moment, place)
+    SELECT * FROM ROWS FROM (
+        json_to_recordset(CAST(:leads AS json)) AS (
+            id uuid, channel text, psid text, phone_raw text, phone text, email text, name text,
+            stage text, state text, moment timestamptz)
+    ) WITH ORDINALITY
+        AS n (id, channel, psid, phone_raw, phone, email, name, stage, state, moment, place)
 ), known AS (
     SELECT n.place, l.customer_id, l.source,
         s.channel, s.psid, s.phone_raw, s.phone, s.email, s.name, s.stage, s.state, s.moment,
@@ -108,12 +108,9 @@ WITH listed AS (
     SELECT id, channel, psid AS messenger_psid, phone_raw, phone AS phone_e164, email, name, stage,
            CAST(state AS jsonb) AS state_metadata, moment AS created_at,
            CAST(:source AS text) AS source
-    FROM unnest(
-        CAST(:ids AS uuid[]), CAST(:channels AS text[]), CAST(:psids AS text[]),
-        CAST(:phones_raw AS text[]), CAST(:phones AS text[]), CAST(:emails AS text[]),
-        CAST(:names AS text[]), CAST(:stages AS text[]), CAST(:states AS text[]),
-        CAST(:moments AS timestamptz[])
-    ) AS n (id, channel, psid, phone_raw, phone, email, name, stage, state, moment)
+    FROM json_to_recordset(CAST(:leads AS json)) AS n (
+        id uuid, channel text, psid text, phone_raw text, phone text, email text, name text,
+        stage text, state text, moment timestamptz)
 ), kept AS (
     INSERT INTO run_changes (run_id, table_name, row_id, before)
     SELECT CAST(:run_id AS uuid), 'leads', l.id, was.columns

@@ -8,6 +8,10 @@ ORDER BY merged_at DESC, id;
 -- Delete a run's merges, when they are undone.
 DELETE FROM customer_merges WHERE run_id = CAST(:run_id AS uuid);
 
+-- name: analyze_changes
+-- Let the planner know how many changes there are; a guess may cost hours.
+ANALYZE run_changes;
+
 -- name: hand_down_changes
 -- Where a later run changed the same column, what this run found there becomes what the later run found.
 WITH ours AS (
