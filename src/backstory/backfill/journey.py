@@ -127,7 +127,8 @@ def _go(
             runs.move(connection, run, RunStatus.RUNNING)
         watch = Stopwatch(listener, dict(run.seconds_by_step))
         try:
-            return _steps(database, connection, run, manifest, watch)
+            with translated():
+                return _steps(database, connection, run, manifest, watch)
         except Interrupted as stop:
             _stop(connection, run, watch, AFTER_WISH[RunWish(stop.wish)], None)
             raise Interrupted(stop.wish, str(run_id)) from stop
