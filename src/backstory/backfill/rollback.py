@@ -312,8 +312,10 @@ def _restore(
     connection.execute(sql("trim_images"))
     connection.execute(sql("reopen_resolved"), values)
     limit = run.options.get("hub_limit", HUB_LIMIT)
+    of_no_run = connection.execute(sql("customers_of_no_run")).scalars()
+    others = {"of_no_run": uuid_array(map(bytes, of_no_run))}
     unlinked = unlink_run(connection, run.id, hub_limit=limit)
-    connection.execute(sql("hand_over_absorbed"), values)
+    connection.execute(sql("hand_over_customers"), others)
     connection.execute(sql("settle_conversations"), values)
     connection.execute(sql("forget_lost_changes"))
     # A first load that did not end has left none.

@@ -329,12 +329,18 @@ FROM settled s
 WHERE c.id = s.id
   AND (c.last_message_at IS DISTINCT FROM s.last OR c.last_incoming_at IS DISTINCT FROM s.heard);
 
--- name: hand_over_absorbed
--- Customers that stay only because a later run absorbed them are that run's: they go with it.
-UPDATE customers c SET run_id = m.run_id
-FROM customer_merges m
-WHERE c.id = ANY (CAST(:customers AS uuid[])) AND c.run_id IS NULL
-  AND m.absorbed_id = c.id AND m.undone_at IS NULL;
+-- name: customers_of_no_run
+-- Customers that no run created.
+SELECT uuid_send(id) AS key FROM customers WHERE run_id IS NULL;
+
+-- name: hand_over_customers
+-- Customers that others need now go with those: with the run of their first lead, or of their merge.
+UPDATE customers c
+SET run_id = coalesce(
+    (SELECT l.run_id FROM leads l WHERE l.customer_id = c.id ORDER BY l.created_at, l.id LIMIT 1),
+    (SELECT m.run_id FROM customer_merges m WHERE c.id IN (m.absorbed_id, m.survivor_id)
+     ORDER BY m.undone_at DESC NULLS FIRST, m.merged_at DESC LIMIT 1))
+WHERE c.run_id IS NULL AND c.id <> ALL (CAST(:of_no_run AS uuid[]));
 
 -- name: forget_lost_changes
 -- Delete what later runs remember of rows that are gone.
