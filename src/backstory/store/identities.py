@@ -34,11 +34,12 @@ def project_identities(
 ) -> None:
     """Bring the identities under every key of the census in line with its leads."""
     carriers = _Carriers(census, assignment)
+    any_known = connection.execute(sql("has_identities")).scalar_one()
     shared = _shared(connection, census, assignment)
     for start in range(0, carriers.keys, _KEYS_AT_ONCE):
         keys = list(census.graph.keys(start, start + _KEYS_AT_ONCE))
         wanted = carriers.wanted(keys, start)
-        known = _known(connection, keys, ())
+        known = _known(connection, keys, ()) if any_known else []
         for key in keys:
             known += shared.get(key, [])
         _write(connection, wanted, known, run_id=run_id)

@@ -249,6 +249,10 @@ SET display_name = CASE WHEN d.name THEN NULL ELSE c.display_name END,
     email = CASE WHEN d.email THEN NULL ELSE c.email END
 FROM doubtful d WHERE c.id = d.id AND (d.name OR d.phone OR d.email);
 
+-- name: has_identities
+-- Whether anybody is known by anything, so that a first load need not look.
+SELECT EXISTS (SELECT FROM customer_identities);
+
 -- name: known_identities
 -- The verified identities under these keys, and the shared ones of these customers.
 SELECT uuid_send(i.id) AS id, i.kind, i.value, i.provenance, uuid_send(i.customer_id) AS customer_id
