@@ -27,7 +27,7 @@ _DELIMITERS = (",", ";", "\t")
 _TELLING_COLUMNS = 2
 
 
-class _TooLong(Exception):  # noqa: N818 - a signal from the lines to the rows, not an error
+class _TooLong(Exception):
     def __init__(self, line: Oversized) -> None:
         super().__init__()
         self.line = line

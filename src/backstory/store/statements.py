@@ -9,7 +9,7 @@ from sqlalchemy import TextClause, text
 
 _BLOCK = re.compile(
     r"^-- name: (?P<name>\w+)\n(?P<about>(?:^--(?! name:).*\n)+)(?P<body>(?:(?!^-- name:).*\n?)+)",
-    re.M,
+    re.MULTILINE,
 )
 
 
