@@ -32,6 +32,7 @@ _LEAD_FIELDS = len(_LEAD_COLUMNS).to_bytes(2)
 _CUSTOMER_COLUMNS = ("id", "created_at", "run_id")
 _CUSTOMER_FIELDS = len(_CUSTOMER_COLUMNS).to_bytes(2)
 _JSONB_VERSION = b"\x01"
+_MANY_LEADS = 10_000
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,8 @@ class _Writer:
         concerned = set(assignment.customer_of[: intake.created + intake.changed])
         concerned.update(each.survivor for each in assignment.merges)
         fill_profiles(self._connection, map(_uuid, concerned), run_id=self._run_id)
+        if intake.created >= _MANY_LEADS:
+            self._connection.execute(sql("analyze_links"))
 
     def _add_customers(self, census: Census, assignment: Assignment) -> None:
         parameters = {"run_id": self._run_id}

@@ -361,3 +361,7 @@ WHERE a.id = o.id AND a.customer_id = ANY (CAST(:customers AS uuid[]))
 -- name: owners_of_leads
 -- The customers that these leads belong to now.
 SELECT id, customer_id FROM leads WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY id;
+
+-- name: analyze_links
+-- Let the planner know what a large list brought: it guesses badly about tables that just grew.
+ANALYZE leads, customers, customer_identities;
