@@ -55,7 +55,7 @@ TIMES: list[tuple[Any, datetime | None]] = [
 _MOMENTS = {json.dumps(written): moment for written, moment in TIMES}
 
 
-class Refused(Exception):  # noqa: N818 - it names what happens to the record
+class Refused(Exception):
     """The record goes to quarantine."""
 
 

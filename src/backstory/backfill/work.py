@@ -5,7 +5,6 @@ connection, and this process watches them. A worker that dies leaves its claim t
 """
 
 import multiprocessing
-import os
 import signal
 import time
 import uuid
@@ -203,10 +202,11 @@ def _worker(
 ) -> None:
     """Run in a process of its own; a keyboard interrupt is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
+    # Not the process that forked this one: that is the server, which lives on with its children.
+    parent = multiprocessing.parent_process()
 
     def told(more: int) -> None:
-        if os.getppid() != parent:
+        if parent is not None and not parent.is_alive():
             raise RunError("The process that started this worker is gone.")
         if stopping.is_set():
             raise Interrupted(RunWish.PAUSE)
