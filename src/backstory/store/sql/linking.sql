@@ -161,19 +161,11 @@ FROM changing n WHERE c.id = n.id AND n.before IS NOT NULL;
 
 -- name: fill_customers
 -- Give customers, where they are blank, what their leads say; the earliest lead speaks first.
-WITH said AS (
-    SELECT l.customer_id AS id,
-        (array_agg(l.name ORDER BY l.created_at, l.external_id COLLATE "C")
-            FILTER (WHERE l.name IS NOT NULL))[1] AS name,
-        (array_agg(l.email ORDER BY l.created_at, l.external_id COLLATE "C")
-            FILTER (WHERE l.email IS NOT NULL))[1] AS email,
-        (array_agg(l.channel ORDER BY l.created_at, l.external_id COLLATE "C")
-            FILTER (WHERE l.channel <> 'other'))[1] AS channel,
-        (array_agg(ARRAY[l.phone_raw, l.phone_e164]
-            ORDER BY l.phone_e164 IS NULL, l.created_at, l.external_id COLLATE "C")
-            FILTER (WHERE l.phone_raw IS NOT NULL))[1:1] AS phone
-    FROM leads l WHERE l.customer_id = ANY (CAST(:ids AS uuid[]))
-    GROUP BY l.customer_id
+WITH blank AS MATERIALIZED (
+    SELECT * FROM customers
+    WHERE id = ANY (CAST(:ids AS uuid[]))
+      AND (display_name IS NULL OR email IS NULL OR preferred_channel IS NULL
+           OR (phone_raw IS NULL AND phone_e164 IS NULL))
 ), filled AS (
     SELECT c.id, coalesce(c.display_name, s.name) AS display_name,
         CASE WHEN c.display_name IS NULL THEN coalesce(c.first_name, split_part(s.name, ' ', 1))
@@ -187,7 +179,20 @@ WITH said AS (
              ELSE c.phone_e164 END AS phone_e164,
         coalesce(c.email, s.email) AS email,
         coalesce(c.preferred_channel, s.channel) AS preferred_channel
-    FROM said s JOIN customers c ON c.id = s.id
+    FROM blank c
+    CROSS JOIN LATERAL (
+        SELECT
+            (array_agg(l.name ORDER BY l.created_at, l.external_id COLLATE "C")
+                FILTER (WHERE l.name IS NOT NULL))[1] AS name,
+            (array_agg(l.email ORDER BY l.created_at, l.external_id COLLATE "C")
+                FILTER (WHERE l.email IS NOT NULL))[1] AS email,
+            (array_agg(l.channel ORDER BY l.created_at, l.external_id COLLATE "C")
+                FILTER (WHERE l.channel <> 'other'))[1] AS channel,
+            (array_agg(ARRAY[l.phone_raw, l.phone_e164]
+                ORDER BY l.phone_e164 IS NULL, l.created_at, l.external_id COLLATE "C")
+                FILTER (WHERE l.phone_raw IS NOT NULL))[1:1] AS phone
+        FROM leads l WHERE l.customer_id = c.id
+    ) AS s
     WHERE (c.display_name IS NULL AND s.name IS NOT NULL) OR (c.email IS NULL AND s.email IS NOT NULL)
        OR (c.phone_raw IS NULL AND c.phone_e164 IS NULL AND s.phone IS NOT NULL)
        OR (c.preferred_channel IS NULL AND s.channel IS NOT NULL)
