@@ -312,10 +312,13 @@ def _restore(
     connection.execute(sql("trim_images"))
     connection.execute(sql("reopen_resolved"), values)
     limit = run.options.get("hub_limit", HUB_LIMIT)
-    of_no_run = connection.execute(sql("customers_of_no_run")).scalars()
-    others = {"of_no_run": uuid_array(map(bytes, of_no_run))}
+    customers = connection.execute(sql("customers_of_run_or_none"), values).all()
     unlinked = unlink_run(connection, run.id, hub_limit=limit)
-    connection.execute(sql("hand_over_customers"), others)
+    whose = {
+        "own": uuid_array(bytes(row.key) for row in customers if row.own),
+        "of_none": uuid_array(bytes(row.key) for row in customers if not row.own),
+    }
+    connection.execute(sql("hand_over_customers"), whose)
     connection.execute(sql("settle_conversations"), values)
     connection.execute(sql("forget_lost_changes"))
     # A first load that did not end has left none.

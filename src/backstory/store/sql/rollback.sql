@@ -329,18 +329,41 @@ FROM settled s
 WHERE c.id = s.id
   AND (c.last_message_at IS DISTINCT FROM s.last OR c.last_incoming_at IS DISTINCT FROM s.heard);
 
--- name: customers_of_no_run
--- Customers that no run created.
-SELECT uuid_send(id) AS key FROM customers WHERE run_id IS NULL;
+-- name: customers_of_run_or_none
+-- The customers that a run created, and those that no run did.
+SELECT uuid_send(id) AS key, run_id IS NOT NULL AS own
+FROM customers WHERE run_id = CAST(:run_id AS uuid) OR run_id IS NULL;
 
 -- name: hand_over_customers
--- Customers that others need now go with those: with the run of their first lead, or of their merge.
+-- Customers of a run that others need now go with those: with the run of the first lead that is at
+-- home there, else with the run that merged or moved leads, so that its own rollback finds them.
+WITH kept AS (
+    SELECT c.id FROM customers c
+    WHERE c.id = ANY (CAST(:own AS uuid[]))
+       OR (c.run_id IS NULL AND c.id <> ALL (CAST(:of_none AS uuid[])))
+), brought AS (
+    SELECT CAST(lead.id AS uuid) AS id, m.run_id, m.survivor_id AS customer_id
+    FROM customer_merges m
+    CROSS JOIN LATERAL jsonb_array_elements_text(m.moved -> 'leads') AS lead (id)
+    WHERE m.undone_at IS NULL AND m.survivor_id IN (SELECT id FROM kept)
+    UNION ALL
+    SELECT l.id, x.run_id, l.customer_id
+    FROM leads l JOIN run_changes x ON x.table_name = 'leads' AND x.row_id = l.id
+    WHERE jsonb_exists(x.before, 'customer_id') AND l.customer_id IN (SELECT id FROM kept)
+), home AS (
+    SELECT DISTINCT ON (l.customer_id) l.customer_id, l.run_id
+    FROM leads l
+    WHERE l.customer_id IN (SELECT id FROM kept) AND l.id NOT IN (SELECT id FROM brought)
+    ORDER BY l.customer_id, l.created_at, l.id
+)
 UPDATE customers c
-SET run_id = coalesce(
-    (SELECT l.run_id FROM leads l WHERE l.customer_id = c.id ORDER BY l.created_at, l.id LIMIT 1),
+SET run_id = CASE WHEN h.customer_id IS NOT NULL THEN h.run_id ELSE coalesce(
     (SELECT m.run_id FROM customer_merges m WHERE c.id IN (m.absorbed_id, m.survivor_id)
-     ORDER BY m.undone_at DESC NULLS FIRST, m.merged_at DESC LIMIT 1))
-WHERE c.run_id IS NULL AND c.id <> ALL (CAST(:of_no_run AS uuid[]));
+     ORDER BY m.undone_at DESC NULLS FIRST, m.merged_at DESC LIMIT 1),
+    (SELECT b.run_id FROM brought b WHERE b.customer_id = c.id AND b.run_id IS NOT NULL LIMIT 1))
+    END
+FROM kept k LEFT JOIN home h ON h.customer_id = k.id
+WHERE c.id = k.id;
 
 -- name: forget_lost_changes
 -- Delete what later runs remember of rows that are gone.
