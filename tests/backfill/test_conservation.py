@@ -151,8 +151,8 @@ def check_report(report: Report, expected: Expected, *, unreadable: int) -> None
     assert {role: share["count"] for role, share in report.roles.items()} == roles
     assert len(report.errors) == min(unreadable, 20)
     said = " ".join(report.warnings)
-    assert (f"{expected.replaced} characters" in said) == bool(expected.replaced)
-    assert (f"{expected.repeated_keys} repeated" in said) == bool(expected.repeated_keys)
+    assert (f"replaced by U+FFFD: {expected.replaced}." in said) == bool(expected.replaced)
+    assert (f"last value taken: {expected.repeated_keys}." in said) == bool(expected.repeated_keys)
 
 
 def check_rows(world: World, report: Report, expected: Expected) -> None:
