@@ -1,5 +1,6 @@
 """What a run works on: its sources cut into segments and partitions, its leads, its directory."""
 
+import itertools
 import os
 import pickle
 from collections.abc import Iterable, Iterator, Sequence
@@ -162,11 +163,13 @@ def save_known_leads(
     connection: Connection | None, leads: Iterable[LeadRecord], directory: Path
 ) -> Path:
     """Write the keys of all listed leads and of those we know already; return the file."""
-    keys = [lead_id(lead.external_id) for lead in leads]
+    listed = (lead_id(lead.external_id) for lead in leads)
+    there: Iterator[bytes] = iter(())
     if connection is not None:
-        keys.extend(bytes(row.key) for row in connection.execute(sql("lead_keys")))
+        streamed = connection.execute(sql("lead_keys"), execution_options={"yield_per": 1000})
+        there = (bytes(row.key) for row in streamed)
     file = directory / "known-leads"
-    KnownLeads(keys).save(file)
+    KnownLeads(itertools.chain(listed, there)).save(file)
     return file
 
 

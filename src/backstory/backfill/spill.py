@@ -22,7 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FLUSH_BYTES = 32 * 1024
+# What a writer buffers, shared by its partitions: memory must not grow with their number.
+BUFFERED_BYTES = 1024 * 1024
+BUFFERED_RECORDS = 1024
 BLOCK_RECORDS = 32
 READ_BYTES = 1024 * 1024
 MAX_PARTITION_BYTES = 16 * 1024 * 1024
@@ -93,6 +95,8 @@ class SpillWriter:
         self._buffers: dict[str, list[bytearray]] = {
             kind: [bytearray() for _ in range(partitions)] for kind in ("taken", "ids", "left")
         }
+        self._block_records = max(2, min(BLOCK_RECORDS, BUFFERED_RECORDS // partitions))
+        self._flush_bytes = BUFFERED_BYTES // partitions
         self._blocks: list[list[Record]] = [[] for _ in range(partitions)]
         self._ids = self._buffers["ids"]
 
@@ -102,13 +106,13 @@ class SpillWriter:
         partition = ((key[0] << 8) | key[1]) >> self._shift
         block = self._blocks[partition]
         block.append(record)
-        if len(block) == BLOCK_RECORDS:
+        if len(block) == self._block_records:
             self._pack("taken", partition, block)
         record_id = record[3]
         slot = ((record_id[0] << 8) | record_id[1]) >> self._shift
         ids = self._ids[slot]
         ids += _ID_ENTRY.pack(record_id, record[2], record[4], partition)
-        if len(ids) > FLUSH_BYTES:
+        if len(ids) > self._flush_bytes:
             self._flush("ids", slot)
 
     def leave(self, record: Left) -> None:
@@ -133,7 +137,7 @@ class SpillWriter:
         buffer = self._buffers[kind][partition]
         buffer += _frame(block)
         block.clear()
-        if len(buffer) > FLUSH_BYTES:
+        if len(buffer) > self._flush_bytes:
             self._flush(kind, partition)
 
     def _flush(self, kind: str, partition: int) -> None:
