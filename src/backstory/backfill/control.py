@@ -3,7 +3,6 @@
 import time
 
 from backstory.backfill.journey import AFTER_WISH, settle
-from backstory.errors import RunError
 from backstory.model import RunStatus, RunWish
 from backstory.runs import run as runs
 from backstory.runs.claim import is_led
@@ -24,11 +23,7 @@ def stop(database: Database, reference: str, wanted: RunWish) -> Run:
     with translated(), database.engine.connect() as connection:
         with connection.begin():
             run = runs.get_run(connection, reference)
-            if AFTER_WISH[wanted] not in runs.TRANSITIONS[run.status]:
-                raise RunError(
-                    f"Run {runs.short_id(run.id)} is {run.status}: it cannot become "
-                    f"{AFTER_WISH[wanted]}."
-                )
+            runs.check_way(run, AFTER_WISH[wanted])
             if run.status is RunStatus.RUNNING:
                 runs.wish(connection, run, wanted)
         deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -33,6 +33,7 @@ from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run
 from backstory.store.engine import Database, parse_url, translated
 from backstory.store.linking import LinkOutcome, link_leads
+from backstory.store.quarantine import reopen_untaken
 from backstory.store.statements import sql
 
 FIRST_LOAD_RECORDS = 20_000
@@ -57,31 +58,48 @@ def start(
     home: Path,
     options: BackfillOptions,
     listener: Listener | None = None,
-    *,
-    also: Callable[[Connection, uuid.UUID], object] | None = None,
 ) -> Report:
     """Run a backfill from the beginning and return its report.
 
-    `also` is done in the transaction that writes the run down, with the run's id.
     Raises Interrupted when it was paused or canceled on the way, RunError, SourceError or a
     database error when it cannot go on; what is committed stays, and `resume` continues.
     """
     options = options.check()
-    with translated(), database.engine.begin() as connection:
-        run_id = uuid.uuid4()
-        directory = make_directory(home, run_id)
-        manifest = make_manifest(options, directory)
-        manifest.save(directory)
-        runs.add_run(
-            connection,
-            run_id,
-            mode=options.mode,
-            log=options.log,
-            options=options.as_json() | _without_secrets(options),
-            spill_dir=directory,
-        )
-        if also is not None:
-            also(connection, run_id)
+    run_id = uuid.uuid4()
+    return begin(database, run_id, make_directory(home, run_id), options, listener)
+
+
+def begin(
+    database: Database,
+    run_id: uuid.UUID,
+    directory: Path,
+    options: BackfillOptions,
+    listener: Listener | None = None,
+    *,
+    also: Callable[[Connection], object] | None = None,
+) -> Report:
+    """Do what `start` does, under an id and in a directory that are there already.
+
+    `also` is done in the transaction that writes the run down. The directory is removed with the
+    run's other files: when the run ends, or cannot begin.
+    """
+    try:
+        with translated(), database.engine.begin() as connection:
+            manifest = make_manifest(options, directory)
+            manifest.save(directory)
+            runs.add_run(
+                connection,
+                run_id,
+                mode=options.mode,
+                log=options.log,
+                options=options.as_json() | _without_secrets(options),
+                spill_dir=directory,
+            )
+            if also is not None:
+                also(connection)
+    except BaseException:
+        Spill(directory, 1).remove()
+        raise
     return _go(database, run_id, manifest, listener)
 
 
@@ -103,6 +121,7 @@ def resume(database: Database, reference: str, listener: Listener | None = None)
     """Continue a run that was paused, failed, or lost its workers; return its report."""
     with translated(), database.engine.begin() as connection:
         run = runs.get_run(connection, reference)
+        runs.check_way(run, RunStatus.RUNNING)
         manifest = Manifest.load(run)
         sources = (*manifest.audit, *manifest.leads)
         changed = manifest.fingerprints != [source.fingerprint() for source in sources]
@@ -164,6 +183,8 @@ def settle(
     """Move a run that stands still; one that ends for good leaves an index and no files."""
     with connection.begin():
         runs.move(connection, run, status, error=error)
+        if status is RunStatus.CANCELED:
+            reopen_untaken(connection, run.id)
     if status is RunStatus.CANCELED:
         ensure_search_index(connection)
         Spill(Path(run.spill_dir), 1).remove()
@@ -255,7 +276,6 @@ def _first_load(connection: Connection, run: Run, read: int) -> bool:
 def retry_options(options: BackfillOptions) -> dict[str, Any]:
     """Return what a retry of a quarantined record must know of the run that met it."""
     return {
-        "columns": dict(options.columns),
         "assume_tz": options.assume_tz,
         "unknown_actor": options.unknown_actor,
         "region": options.region,

@@ -18,6 +18,7 @@ from backstory.errors import RunError, SourceError
 from backstory.extract.identity import lead_id
 from backstory.extract.leads import LeadRecord, parse_lead
 from backstory.extract.parse import Unreadable
+from backstory.model import RunMode
 from backstory.runs import run as runs
 from backstory.runs.run import Run
 from backstory.store.statements import sql
@@ -84,7 +85,8 @@ def open_audit_and_leads(
         columns=options.columns_of(Kind.LEAD),
         spool=directory,
     )
-    for source in (*audit, *leads):
+    # What a retry reads is our own file; whatever its lines look like, they are records.
+    for source in () if options.mode is RunMode.RETRY else (*audit, *leads):
         source.check()
     return audit, leads
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from backstory.audit.source import Source
-from backstory.backfill.read import place_of
+from backstory.backfill.read import place_of, source_of
 from backstory.backfill.spill import Left, Record, Taken
 from backstory.errors import RecordRefused
 from backstory.extract.identity import derived_id
@@ -59,9 +59,14 @@ class LedgerRows:
             "position": place_of(self.sources, left.seq),
             "audit_id": left.audit_id,
             "lead_external_id": left.lead_external_id,
-            "options": dict(self.retry_options),
+            "options": {**self.retry_options, "columns": self._columns(left.seq, stage)},
             "run_id": self.run_id,
         }
+
+    def _columns(self, seq: int, stage: QuarantineStage) -> dict[str, str]:
+        """Return what the bytes in quarantine call our fields: what was read is theirs, or ours."""
+        read = stage is QuarantineStage.PARSE
+        return dict(source_of(self.sources, seq).columns) if read else {}
 
     def conflict(self, record: Record, twin: int) -> Row:
         """Return the row of a record whose id is taken by another content."""

@@ -103,7 +103,12 @@ def read_segment(
 
 def place_of(sources: Sequence[Source], seq: int) -> str:
     """Return where a record stands, as a reader would look for it: `audit.jsonl:17`."""
-    return sources[seq >> SOURCE_SHIFT].where(seq & _LINE_MASK)
+    return source_of(sources, seq).where(seq & _LINE_MASK)
+
+
+def source_of(sources: Sequence[Source], seq: int) -> Source:
+    """Return the source that a record was read from."""
+    return sources[seq >> SOURCE_SHIFT]
 
 
 class Judge:

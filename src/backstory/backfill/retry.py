@@ -37,7 +37,8 @@ def _retry(
     group: RowMapping,
     listener: Listener | None,
 ) -> Report:
-    directory = make_directory(home, f"retry-{uuid.uuid4()}")
+    run_id = uuid.uuid4()
+    directory = make_directory(home, run_id)
     file = directory / "quarantine.jsonl"
     with translated(), database.engine.begin() as connection:
         _write_lines(connection, of_run, group, file)
@@ -53,18 +54,20 @@ def _retry(
         mode=RunMode.RETRY,
     )
 
-    def mark(connection: Connection, run_id: uuid.UUID) -> None:
+    def mark(connection: Connection) -> None:
         resolve(connection, of_run=of_run, group=group, by=run_id)
 
-    report = journey.start(database, home, options, listener, also=mark)
-    file.unlink()
-    directory.rmdir()
-    return report
+    return journey.begin(database, run_id, directory, options.check(), listener, also=mark)
 
 
 def _write_lines(
     connection: Connection, of_run: uuid.UUID | None, group: RowMapping, file: Path
 ) -> None:
+    """Write records so that reading gives each of them back, byte by byte.
+
+    The blank line keeps the first from being taken for a byte order mark or for an archive.
+    """
     with file.open("wb") as lines:
+        lines.write(b"\n")
         for _, raw in raw_records(connection, of_run, group):
-            lines.write(raw + b"\n")
+            lines.write(raw + b"\r\n")

@@ -116,6 +116,12 @@ def _run(row: Any) -> Run:
     return Run(**values)
 
 
+def check_way(run: Run, to: RunStatus) -> None:
+    """Raise RunError where the table above has no way from where the run stands."""
+    if to not in TRANSITIONS[run.status]:
+        raise RunError(f"Run {short_id(run.id)} is {run.status}: it cannot become {to}.")
+
+
 def move(connection: Connection, run: Run, to: RunStatus, *, error: str | None = None) -> None:
     """Move a run along the table above; raise RunError where the table has no such way."""
     allowed = [status.value for status, ways in TRANSITIONS.items() if to in ways]
@@ -130,8 +136,8 @@ def move(connection: Connection, run: Run, to: RunStatus, *, error: str | None =
         },
     )
     if moved.rowcount != 1:
-        now = get_run(connection, str(run.id)).status
-        raise RunError(f"Run {short_id(run.id)} is {now}: it cannot become {to}.")
+        check_way(get_run(connection, str(run.id)), to)
+        raise RunError(f"Run {short_id(run.id)} was moved by another process: look at it again.")
 
 
 def wish(connection: Connection, run: Run, wanted: RunWish) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, Text, cast, select, update
 
 from backstory.errors import UsageError
 from backstory.model import QuarantineStatus
-from backstory.store.tables import Conflict, Quarantine
+from backstory.store.tables import AuditLog, Conflict, Quarantine
 
 
 def list_quarantine(
@@ -75,6 +75,20 @@ def resolve(
         update(Quarantine)
         .where(*_retriable(of_run), *_in_group(group))
         .values(status=QuarantineStatus.RESOLVED, resolved_run_id=by)
+    )
+
+
+def reopen_untaken(connection: Connection, run_id: uuid.UUID) -> None:
+    """Open again what a retry was to read and has not written: it ended before its time."""
+    written = select(AuditLog.id).where(
+        AuditLog.log == Quarantine.log,
+        AuditLog.audit_id == Quarantine.audit_id,
+        AuditLog.run_id == run_id,
+    )
+    connection.execute(
+        update(Quarantine)
+        .where(Quarantine.resolved_run_id == run_id, ~written.exists())
+        .values(status=QuarantineStatus.OPEN, resolved_run_id=None)
     )
 
 
