@@ -228,7 +228,7 @@ some_records = st.lists(
 some_runs = st.lists(st.tuples(some_records, st.none() | some_leads), min_size=1, max_size=3)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
 @given(some_runs, st.randoms(use_true_random=False))
 def test_any_runs_taken_back_in_any_order_leave_what_was_before(
     world: World, loads: list[tuple[Any, Any]], chance: random.Random
