@@ -31,7 +31,7 @@ from backstory.backfill.decide import (
 from backstory.backfill.order import Later
 from backstory.backfill.outcomes import LedgerRows, refused, with_occurrence
 from backstory.backfill.spill import Left, Record
-from backstory.errors import Interrupted, RecordRefused, Transient
+from backstory.errors import DatabaseUnreachable, Interrupted, RecordRefused, Transient
 from backstory.model import (
     CREATED_BY,
     SOURCE_BACKFILL,
@@ -186,6 +186,8 @@ class Writer:
                     more, cursor = work()
                     counts = add(orjson.loads(orjson.dumps(claim.counts)), more)
                     advance(self.connection, claim, cursor=cursor, counts=counts, done=False)
+            except DatabaseUnreachable:
+                raise  # perhaps it is committed: only the ledger knows, and a resumed run reads it
             except Transient:
                 if attempt == _TRIES - 1:
                     raise

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from backstory.backfill.counts import Counts, total_of
 from backstory.backfill.options import BackfillOptions
-from backstory.backfill.report import Report, make_report, refuse_empty, warnings_of
+from backstory.backfill.report import Report, make_report, warnings_of
 from backstory.extract.identity import conversation_id
 from backstory.model import CREATED_BY, PartitionStage, RunStatus
 from backstory.runs import run as runs
@@ -34,7 +34,6 @@ def finish(
         rows = connection.execute(sql("rows_of_run"), {"run_id": run_id}).one()._asdict()
         if ledger.get("created", 0) > _ANALYZE_RECORDS:
             connection.execute(sql("analyze_loaded"))
-        refuse_empty(read, allowed=options.allow_empty)
         errors = sums(ledger, read, rows) + run.findings.get("errors", [])
         watch.end()
         considered = run.findings["leads_listed"] if options.listed else ledger.get("leads_seen", 0)

@@ -22,7 +22,7 @@ from backstory.backfill.manifest import (
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.order import find_later_records
 from backstory.backfill.read import ReadTask
-from backstory.backfill.report import Report
+from backstory.backfill.report import Report, refuse_empty
 from backstory.backfill.spill import Spill
 from backstory.backfill.work import Work, finish_stage, prepare
 from backstory.errors import BackstoryError, Interrupted, RunError
@@ -210,6 +210,7 @@ def _steps(
     _lay_out(connection, work, len(manifest.segments))
     finish_stage(connection, work, manifest.options.workers, watch.tell)
     read = _records_read(connection, run)
+    refuse_empty(read, allowed=manifest.options.allow_empty)
     find_later_records(spill)
     watch.begin("write", total=read)
     work = replace(work, stage=PartitionStage.WRITE, first_load=_first_load(connection, run, read))
@@ -229,14 +230,16 @@ def _link(connection: Connection, run: Run, manifest: Manifest, watch: Stopwatch
     if not run.findings:
         watch.begin("link")
         with connection.begin():
-            runs.note(connection, run.id, findings=_link_listed(connection, run, manifest))
+            findings = _link_listed(connection, run, manifest, erased)
+            runs.note(connection, run.id, findings=findings)
     return read_task(manifest, directory, known, erased)
 
 
-def _link_listed(connection: Connection, run: Run, manifest: Manifest) -> dict[str, Any]:
+def _link_listed(
+    connection: Connection, run: Run, manifest: Manifest, erased: frozenset[bytes]
+) -> dict[str, Any]:
     options = manifest.options
-    leads = LeadList(manifest.leads, options)
-
+    leads = LeadList(manifest.leads, options, erased)
     outcome = link_leads(
         connection, leads, run_id=run.id, source=LeadSource.LIST, hub_limit=options.hub_limit
     )

@@ -135,30 +135,50 @@ def make_directory(home: Path, run_id: object) -> Path:
 
 
 class LeadList:
-    """The given lists of leads, read anew at each iteration; what is unreadable is noted."""
+    """The given lists of leads, read anew at each iteration, without those that were erased.
 
-    def __init__(self, sources: Sequence[Source], options: BackfillOptions) -> None:
+    What is unreadable is noted.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], options: BackfillOptions, erased: frozenset[bytes]
+    ) -> None:
         self._sources = sources
+        self._erased = erased
         self._zone = ZoneInfo(options.assume_tz)
         self._region = options.region
-        self.errors: list[str] = []
+        self._left = 0
+        self._unreadable = 0
+        self._errors: list[str] = []
 
     def __iter__(self) -> Iterator[LeadRecord]:
-        self.errors = []
+        self._left = self._unreadable = 0
+        self._errors = []
         for source in self._sources:
             for position, line in source.read():
                 try:
                     if isinstance(line, Oversized):
                         raise Unreadable("too_large", f"A lead of {line.size} bytes is too large.")  # noqa: TRY301 - one way for all reasons
-                    yield parse_lead(
+                    lead = parse_lead(
                         line, columns=source.columns, assume_tz=self._zone, region=self._region
                     )
                 except Unreadable as reason:
-                    self.errors.append(f"{source.where(position)}: {reason}")
+                    self._unreadable += 1
+                    if len(self._errors) < _ERRORS_SHOWN:
+                        self._errors.append(f"{source.where(position)}: {reason}")
+                    continue
+                if self._erased and lead_id(lead.external_id) in self._erased:
+                    self._left += 1
+                else:
+                    yield lead
 
     def findings(self) -> dict[str, Any]:
-        """Return the leads that could not be read, as far as they are shown."""
-        return {"leads_unreadable": len(self.errors), "errors": self.errors[:_ERRORS_SHOWN]}
+        """Return what was left aside, and the errors as far as they are shown."""
+        return {
+            "leads_unreadable": self._unreadable,
+            "leads_erased": self._left,
+            "errors": self._errors,
+        }
 
 
 def save_known_leads(

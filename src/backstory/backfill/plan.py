@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -55,7 +56,7 @@ def plan(
                 link=lambda leads: plan_links(connection, leads, hub_limit=options.hub_limit),
                 watch=watch,
             )
-            refuse_empty(found.read, allowed=options.allow_empty)
+            refuse_empty(found.read["records_read"], allowed=options.allow_empty)
             facts = DatabaseFacts(connection) if connection is not None else NoFacts()
             watch.begin("decide", total=found.read["records_read"])
             counts = _add_up(found.spill, facts, watch, listed=options.listed)
@@ -82,13 +83,13 @@ def _reading(database: Database | None) -> Iterator[Connection | None]:
 
 @dataclass(frozen=True)
 class Found:
-    """All that reading the sources found: `spill` holds the records, `errors` speak of leads."""
+    """All that reading the sources found: `spill` holds the records, `findings` are of leads."""
 
     manifest: Manifest
     spill: Spill
     links: LinkOutcome
     read: Counts
-    errors: list[str]
+    findings: dict[str, Any]
 
     def report(
         self, mode: str, counts: Counts, *, conversations: tuple[int, int], watch: Stopwatch
@@ -101,8 +102,8 @@ class Found:
             counts=counts,
             conversations=conversations,
             leads=(self.links.leads_linked + derived, self.links.customers_created + derived),
-            errors=self.errors,
-            warnings=warnings_of(counts, self.read, link_findings(self.links)),
+            errors=self.findings["errors"],
+            warnings=warnings_of(counts, self.read, link_findings(self.links) | self.findings),
             seconds_by_step=watch.seconds,
         )
 
@@ -118,10 +119,10 @@ def read_everything(
     """Link the leads by `link`, read all records into `directory`, and order them."""
     manifest = make_manifest(options, directory)
     watch.begin("link")
-    leads = LeadList(manifest.leads, options)
+    erased = erased_keys(connection) if connection is not None else frozenset()
+    leads = LeadList(manifest.leads, options, erased)
     links = link(leads)
     known = save_known_leads(connection, leads, directory) if options.listed else None
-    erased = erased_keys(connection) if connection is not None else frozenset()
     watch.begin("read")
     task = read_task(manifest, directory, known, erased)
     spill = Spill(directory, manifest.partitions)
@@ -135,7 +136,7 @@ def read_everything(
         )
         add(total, vars(found))
     find_later_records(spill)
-    return Found(manifest, spill, links, total, leads.findings()["errors"])
+    return Found(manifest, spill, links, total, leads.findings())
 
 
 # --- adding up -------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def _read(
         ),
         watch=watch,
     )
-    refuse_empty(found.read, allowed=options.allow_empty)
+    refuse_empty(found.read["records_read"], allowed=options.allow_empty)
     return found
 
 

@@ -100,9 +100,9 @@ def make_report(
     )
 
 
-def refuse_empty(read: Counts, *, allowed: bool) -> None:
+def refuse_empty(read: int, *, allowed: bool) -> None:
     """Raise RunError if nothing at all was read: a wrong name is likelier than an empty log."""
-    if not read.get("records_read") and not allowed:
+    if not read and not allowed:
         raise RunError(
             "The sources hold no record at all: check their names, or say --allow-empty."
         )
@@ -124,6 +124,7 @@ def warnings_of(counts: Counts, read: Counts, findings: Mapping[str, Any]) -> li
         "Records that name a lead which no list holds, left aside": counts.get("skipped", {}).get(
             SkipReason.LEAD_NOT_FOUND
         ),
+        "Listed leads that were erased, left aside": findings.get("leads_erased"),
         "Characters that cannot be stored, replaced by U+FFFD": read.get("replaced"),
         "JSON keys given twice in one object, the last value taken": read.get("repeated_keys"),
         "Leads derived from the log, each with channel `other` and a customer of its own; "
