@@ -152,5 +152,5 @@ def _die_at(death: Death) -> None:
         commits += 1
         if commits == death.commit:
             if death.when == "after":
-                connection.connection.driver_connection.commit()  # type: ignore[union-attr]
+                connection.connection.driver_connection.commit()  # type: ignore[union-attr]  # open
             os.kill(os.getpid(), signal.SIGKILL)

@@ -75,6 +75,37 @@ def test_an_id_that_two_runs_give_to_two_leads_at_once_is_one_message_and_one_co
     assert [report.errors for report in reports] == [[], []]
 
 
+def test_two_first_loads_at_once_build_one_search_index(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(journey, "FIRST_LOAD_RECORDS", 1)
+    barrier = threading.Barrier(2)
+    finish = journey.finish
+
+    def together(*arguments: object) -> object:
+        barrier.wait(timeout=60)
+        return finish(*arguments)  # type: ignore[arg-type]  # passed on as it came
+
+    monkeypatch.setattr(journey, "finish", together)
+    for _ in range(3):
+        options = [world.options(RECORDS, LEADS) for _ in range(2)]
+        with ThreadPoolExecutor(2) as pool:
+            begun = [
+                pool.submit(journey.start, world.database, world.home, each) for each in options
+            ]
+            reports = [each.result() for each in begun]
+        assert sum(report.messages_created for report in reports) == len(RECORDS)
+        assert world.verify().ok
+        for report in sorted(reports, key=lambda each: each.messages_created):
+            world.roll_back(report.run_id, force=True)
+
+
+def test_a_run_that_is_done_says_that_there_is_nothing_to_resume(world: World):
+    world.load(RECORDS[:5], LEADS)
+    with pytest.raises(RunError, match="is done"):
+        journey.resume(world.database, "last")
+
+
 def test_eight_workers_write_what_one_writes(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(manifest, "PARTITION_BYTES", 2000)
     monkeypatch.setattr(manifest, "SEGMENT_BYTES", 4000)

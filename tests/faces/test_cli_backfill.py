@@ -235,6 +235,8 @@ def long_log(tmp_path):
 
 
 def test_an_interrupt_pauses_the_run_and_resume_ends_it(long_log, terminal):
+    # A suite in the background ignores the interrupt, and so would its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     terminal.type("db", "upgrade")
     engine = create_engine(parse_url(terminal.env["DATABASE_URL"]))
     with engine.begin() as connection:

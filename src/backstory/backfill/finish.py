@@ -116,6 +116,7 @@ def _empty(lead: Any) -> store.NewConversation:
 def ensure_search_index(connection: Connection) -> None:
     """Build the search index if a first load dropped it, else sort in what is pending."""
     with connection.begin():
+        connection.execute(sql("lock_search_index"))
         connection.execute(sql("tune_for_index"))
         connection.execute(sql("ensure_search_index"))
         connection.execute(sql("clean_search_index"))

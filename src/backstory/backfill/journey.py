@@ -268,6 +268,7 @@ def _first_load(connection: Connection, run: Run, read: int) -> bool:
     with connection.begin():
         if run.first_load:
             return True
+        connection.execute(sql("lock_search_index"))
         empty: bool = connection.execute(sql("is_first_load")).scalar_one()
         if not empty or read < FIRST_LOAD_RECORDS:
             return False

@@ -96,6 +96,10 @@ ON CONFLICT DO NOTHING;
 -- Before a first load: built afterwards, the index costs a fraction.
 DROP INDEX IF EXISTS messages_search_idx;
 
+-- name: lock_search_index
+-- Runs drop and build the search index one after another: two that build it at once collide.
+SELECT pg_advisory_xact_lock(hashtextextended(current_schema() || ' search index', 2));
+
 -- name: ensure_search_index
 -- Build the search index where a first load, or one that was broken off, has left none.
 CREATE INDEX IF NOT EXISTS messages_search_idx ON messages USING gin (search);
