@@ -9,11 +9,11 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from ctypes import Array, c_bool, c_longlong
 from dataclasses import asdict, dataclass
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
-from multiprocessing.sharedctypes import SynchronizedArray
-from multiprocessing.synchronize import Event
 from typing import Any
 
 from sqlalchemy import Connection
@@ -24,9 +24,10 @@ from backstory.backfill.execute import Writer, heed
 from backstory.backfill.order import later_records
 from backstory.backfill.read import ReadTask, read_segment
 from backstory.backfill.spill import Spill
-from backstory.errors import BackstoryError, Interrupted, RunError
+from backstory.errors import BackstoryError, Interrupted, LeaseLost, RunError
 from backstory.model import PartitionStage, RunWish
 from backstory.runs.claim import Claim, advance, claim_next, release
+from backstory.runs.progress import Stopwatch
 from backstory.store.engine import open_engine, translated
 from backstory.store.statements import sql
 
@@ -63,7 +64,9 @@ def do_work(work: Work, told: Told) -> None:
         with translated(), engine.connect() as connection:
             try:
                 while claim := _claim(connection, work):
-                    _do_partition(connection, work, claim, told)
+                    # A worker that was thought dead leaves the partition to who has it now.
+                    with suppress(LeaseLost):
+                        _do_partition(connection, work, claim, told)
             finally:
                 _let_go(connection, work.run_id)
     finally:
@@ -166,9 +169,10 @@ def _processes() -> ForkServerContext:
 
 def _watch(work: Work, workers: int, told: Told) -> None:
     context = _processes()
-    done: SynchronizedArray[int] = context.Array("q", workers)
+    # Without a lock, which a worker could take with it when it is killed: each has its own place.
+    done = context.RawArray(c_longlong, workers)
+    stopping = context.RawValue(c_bool)
     errors = context.SimpleQueue()
-    stopping = context.Event()
     processes = [
         context.Process(
             target=_worker,
@@ -185,7 +189,7 @@ def _watch(work: Work, workers: int, told: Told) -> None:
             time.sleep(_WATCH_SECONDS)
     finally:
         # After an interrupt here; otherwise nobody is alive to hear it.
-        stopping.set()
+        stopping.value = True
         for process in processes:
             process.join()
     told(sum(done[:]))
@@ -196,9 +200,9 @@ def _watch(work: Work, workers: int, told: Told) -> None:
 def _worker(
     work: Work,
     number: int,
-    done: "SynchronizedArray[int]",
+    done: "Array[c_longlong]",
     errors: Any,
-    stopping: Event,
+    stopping: c_bool,
 ) -> None:
     """Run in a process of its own; a keyboard interrupt is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -208,7 +212,7 @@ def _worker(
     def told(more: int) -> None:
         if parent is not None and not parent.is_alive():
             raise RunError("The process that started this worker is gone.")
-        if stopping.is_set():
+        if stopping.value:
             raise Interrupted(RunWish.PAUSE)
         done[number] += more
 
@@ -218,17 +222,15 @@ def _worker(
         errors.put(stopped)
 
 
-def finish_stage(connection: Connection, work: Work, workers: int, told: Told) -> None:
+def finish_stage(connection: Connection, work: Work, workers: int, watch: Stopwatch) -> None:
     """Do a stage to its end, whoever dies on the way; raise RunError if no progress is made."""
-    while True:
-        with connection.begin():
-            before = _progress(connection, work)
-        if before.done == before.partitions:
-            return
-        share_out(work, workers, told)
-        with connection.begin():
-            after = _progress(connection, work)
-        if after.done == before.done and not after.held:
+    after = _progress(connection, work)
+    watch.go_on_from(after.records)
+    while after.done < after.partitions:
+        before = after
+        share_out(work, workers, lambda more, there=before.records: watch.tell(there + more))  # type: ignore[misc]  # bound early on purpose
+        after = _progress(connection, work)
+        if (after.done, after.records) == (before.done, before.records) and not after.held:
             raise RunError(
                 "The workers of this run died without finishing anything: "
                 f"look at their output, then `backstory resume {str(work.run_id)[:8]}`."
@@ -238,6 +240,6 @@ def finish_stage(connection: Connection, work: Work, workers: int, told: Told) -
 
 
 def _progress(connection: Connection, work: Work) -> Any:
-    return connection.execute(
-        sql("stage_progress"), {"run_id": work.run_id, "stage": work.stage}
-    ).one()
+    with connection.begin():
+        values = {"run_id": work.run_id, "stage": work.stage}
+        return connection.execute(sql("stage_progress"), values).one()

@@ -104,10 +104,15 @@ def advance(
 
 
 def renew(connection: Connection, claim: Claim) -> RunWish | None:
-    """Keep a claim alive and return what is wished of the run; raise LeaseLost if it is lost."""
+    """Keep a claim alive and return what is wished of the run.
+
+    Raises LeaseLost if somebody else holds the partition by now, RunError if the run has ended.
+    """
     row = connection.execute(sql("renew_lease"), claim._key).one_or_none()  # noqa: SLF001 - same module
-    if row is None or row.status != RunStatus.RUNNING:
-        raise LeaseLost(f"Partition {claim.number} is no longer ours.")
+    if row is None:
+        raise LeaseLost(f"Partition {claim.number} was taken over by another worker.")
+    if row.status != RunStatus.RUNNING:
+        raise RunError(f"Run {str(claim.run_id)[:8]} is {row.status} by now.")
     return RunWish(row.wish) if row.wish else None
 
 

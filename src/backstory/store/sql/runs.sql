@@ -59,7 +59,7 @@ SELECT count(*) FILTER (WHERE p.status = 'done') AS done, count(*) AS partitions
        count(*) FILTER (WHERE p.status = 'claimed' AND p.lease_until >= clock_timestamp()
            AND EXISTS (SELECT 1 FROM pg_stat_activity a
                        WHERE a.pid = p.backend_pid AND a.backend_start = p.backend_start)) AS held,
-       coalesce(sum(CAST(p.counts ->> 'records' AS bigint)), 0) AS records
+       CAST(coalesce(sum(CAST(p.counts ->> 'records' AS bigint)), 0) AS bigint) AS records
 FROM run_partitions p
 WHERE p.run_id = CAST(:run_id AS uuid) AND p.stage = CAST(:stage AS text);
 
