@@ -21,7 +21,7 @@ demo: $(PRODUCT) ## load the sample log into an embedded PostgreSQL and look aro
 	@$(BIN)/backstory demo
 
 test: lint types imports ## everything that must hold: lint, types, import rules, tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 lint: $(DEV) ## ruff: rules and format
 	$(BIN)/ruff check
