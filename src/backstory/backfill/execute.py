@@ -110,33 +110,42 @@ class Writer:
     # -- a partition ---------------------------------------------------------------------------
 
     def write_partition(
-        self, claim: Claim, taken: Iterator[Record], later: Mapping[int, Later], left: list[Left]
+        self,
+        claim: Claim,
+        taken: Callable[[], Iterator[Record]],
+        later: Mapping[int, Later],
+        left: list[Left],
     ) -> None:
         """Write what is not committed yet of a partition, from the claim's cursor on.
 
+        `taken` reads its records, from the first: again when a lead's pages must be read again.
         Raises Interrupted when the run is asked to pause, LeaseLost when another worker took over.
         """
-        rest = (record for record in taken if record[0] > claim.cursor)
-        batches = whole_leads(rest, self.pace)
-        for records, more in batches:
-            pages = _with_rest_of_lead(records, batches) if more else iter([records])
-            self._write_batch(claim, pages, later, long=more)
+        for attempt in range(_TRIES):
+            try:
+                self._write_taken(claim, taken(), later)
+                break
+            except (Transient, RecordRefused) as met:
+                if attempt == _TRIES - 1 or not _is_worth_another_try(met):
+                    raise
+                self.first_load = False  # somebody else writes here too: look every record up
         self._write_left(claim, left)
         with self.begin():
             advance(self.connection, claim, cursor=claim.cursor, counts=claim.counts, done=True)
 
-    def _write_batch(
-        self,
-        claim: Claim,
-        pages: Iterator[list[Record]],
-        later: Mapping[int, Later],
-        *,
-        long: bool,
+    def _write_taken(
+        self, claim: Claim, taken: Iterator[Record], later: Mapping[int, Later]
     ) -> None:
-        if long:
-            self._commit(claim, lambda: self._write_long_lead(claim, pages, later))
-            return
-        (records,) = pages
+        rest = (record for record in taken if record[0] > claim.cursor)
+        batches = whole_leads(rest, self.pace)
+        for records, more in batches:
+            if more:
+                pages = _with_rest_of_lead(records, batches)
+                self._commit(claim, lambda: self._write_long_lead(claim, pages, later), tries=1)  # noqa: B023 - done at once
+            else:
+                self._write_batch(claim, records, later)
+
+    def _write_batch(self, claim: Claim, records: list[Record], later: Mapping[int, Later]) -> None:
         started = time.monotonic()
         try:
             self._commit(claim, lambda: (self._write(records, later), records[-1][0]))
@@ -154,7 +163,7 @@ class Writer:
         middle = len(leads) // 2
         for half in (leads[:middle], leads[middle:]):
             flat = [record for lead in half for record in lead]
-            self._write_batch(claim, iter([flat]), later, long=False)
+            self._write_batch(claim, flat, later)
 
     def _write_long_lead(
         self, claim: Claim, pages: Iterator[list[Record]], later: Mapping[int, Later]
@@ -172,9 +181,11 @@ class Writer:
 
     # -- a transaction -------------------------------------------------------------------------
 
-    def _commit(self, claim: Claim, work: Callable[[], tuple[Counts, bytes]]) -> None:
+    def _commit(
+        self, claim: Claim, work: Callable[[], tuple[Counts, bytes]], *, tries: int = _TRIES
+    ) -> None:
         """Do `work` and move the claim on in one transaction; once more if two writers met."""
-        for attempt in range(_TRIES):
+        for attempt in range(tries):
             careful = attempt > 0 or not self.first_load
             self._facts = (
                 DatabaseFacts(self.connection) if careful else FirstLoadFacts(self.connection)
@@ -186,16 +197,10 @@ class Writer:
                     more, cursor = work()
                     counts = add(orjson.loads(orjson.dumps(claim.counts)), more)
                     advance(self.connection, claim, cursor=cursor, counts=counts, done=False)
-            except DatabaseUnreachable:
-                raise  # perhaps it is committed: only the ledger knows, and a resumed run reads it
-            except Transient:
-                if attempt == _TRIES - 1:
+            except (Transient, RecordRefused) as met:
+                if attempt == tries - 1 or not _is_worth_another_try(met):
                     raise
                 continue
-            except RecordRefused as refusal:
-                if refusal.code == _UNIQUE and attempt < _TRIES - 1:
-                    continue  # another run wrote the same record: look again, then decide anew
-                raise
             claim.cursor, claim.counts = cursor, counts
             self.committed(more)
             return
@@ -295,6 +300,14 @@ class Writer:
 
 
 _UNIQUE = "23505"
+
+
+def _is_worth_another_try(met: Transient | RecordRefused) -> bool:
+    """Tell whether two writers met: look again at what is there, then decide anew."""
+    if isinstance(met, RecordRefused):
+        return met.code == _UNIQUE
+    # A commit whose answer was lost may have gone through: only a resumed run reads the ledger.
+    return not isinstance(met, DatabaseUnreachable)
 
 
 def heed(connection: Connection, claim: Claim) -> None:

@@ -1,6 +1,7 @@
 """The last step of a run: what only its end can do, and the sum of all outcomes from the rows."""
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -8,16 +9,20 @@ from sqlalchemy import Connection
 from backstory.backfill.counts import Counts, total_of
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.report import Report, make_report, warnings_of
+from backstory.errors import RecordRefused
 from backstory.extract.identity import conversation_id
 from backstory.model import CREATED_BY, PartitionStage, RunStatus
 from backstory.runs import run as runs
 from backstory.runs.progress import Stopwatch
 from backstory.store import backfill as store
+from backstory.store.engine import translated
 from backstory.store.statements import sql
 from backstory.version import VERSION
 
 AUDIT_ACTION = "backfill_conversations_messages"
 _PAGE = 2000
+_REFUSED_SHOWN = 20
+_NAME_SHOWN = 80
 _ANALYZE_RECORDS = 1000
 
 
@@ -25,7 +30,7 @@ def finish(
     connection: Connection, run_id: uuid.UUID, options: BackfillOptions, watch: Stopwatch
 ) -> Report:
     """Complete a run whose partitions are all done: index, empty conversations, sums, report."""
-    add_empty_conversations(connection, run_id)
+    refused = add_empty_conversations(connection, run_id)
     ensure_search_index(connection)
     with connection.begin():
         run = runs.get_run(connection, str(run_id))
@@ -34,7 +39,7 @@ def finish(
         rows = connection.execute(sql("rows_of_run"), {"run_id": run_id}).one()._asdict()
         if ledger.get("created", 0) > _ANALYZE_RECORDS:
             connection.execute(sql("analyze_loaded"))
-        errors = sums(ledger, read, rows) + run.findings.get("errors", [])
+        errors = sums(ledger, read, rows) + refused + run.findings.get("errors", [])
         watch.end()
         considered = run.findings["leads_listed"] if options.listed else ledger.get("leads_seen", 0)
         derived = ledger.get("leads_derived", 0)
@@ -85,18 +90,36 @@ def sums(ledger: Counts, read: Counts, rows: dict[str, int]) -> list[str]:
     ]
 
 
-def add_empty_conversations(connection: Connection, run_id: uuid.UUID) -> None:
-    """Give every lead that has none its first conversation, page by page."""
+def add_empty_conversations(connection: Connection, run_id: uuid.UUID) -> list[str]:
+    """Give every lead that has none its first conversation; return those the database refuses."""
     after = None
+    refused: list[str] = []
     while True:
         with connection.begin():
             values = {"after": after, "limit": _PAGE}
             page = connection.execute(sql("leads_without_conversation"), values).all()
             if not page:
-                return
+                return refused[:_REFUSED_SHOWN]
             store.lock_leads(connection, (row.id.bytes for row in page))
-            store.add_conversations(connection, [_empty(row) for row in page], run_id)
+            # Again, now that nobody else adds any: another run may have, before the lock.
+            held = {row.id for row in page}
+            there = connection.execute(sql("leads_without_conversation"), values).all()
+            refused += _add(connection, run_id, [row for row in there if row.id in held])
             after = page[-1].id
+
+
+def _add(connection: Connection, run_id: uuid.UUID, leads: Sequence[Any]) -> list[str]:
+    try:
+        with translated(), connection.begin_nested():
+            store.add_conversations(connection, [_empty(lead) for lead in leads], run_id)
+    except RecordRefused as refusal:
+        if len(leads) == 1:
+            name = leads[0].external_id[:_NAME_SHOWN]
+            return [f"The conversation of lead {name!r} was refused: {refusal}."]
+        middle = len(leads) // 2
+        halves = (leads[:middle], leads[middle:])
+        return [each for half in halves for each in _add(connection, run_id, half)]
+    return []
 
 
 def _empty(lead: Any) -> store.NewConversation:

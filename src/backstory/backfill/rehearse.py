@@ -122,7 +122,10 @@ def _write(
         while claim := claim_next(connection, run_id, stage):
             number = claim.number
             writer.write_partition(
-                claim, spill.taken(number), later_records(spill, number), spill.left(number)
+                claim,
+                lambda: spill.taken(number),  # noqa: B023 - read at once
+                later_records(spill, number),
+                spill.left(number),
             )
     except _EnoughError:
         return

@@ -105,7 +105,7 @@ def _do_partition(connection: Connection, work: Work, claim: Claim, told: Told) 
     )
     writer.write_partition(
         claim,
-        spill.taken(claim.number),
+        lambda: spill.taken(claim.number),
         later_records(spill, claim.number),
         spill.left(claim.number),
     )

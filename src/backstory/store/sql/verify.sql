@@ -186,6 +186,9 @@ WITH broken AS (
     UNION ALL
     SELECT 'conflicts.winner_id', CAST(x.id AS text) FROM conflicts x
     WHERE NOT EXISTS (SELECT FROM audit_log a WHERE a.id = x.winner_id)
+      AND NOT EXISTS (
+          SELECT FROM quarantine q
+          WHERE q.log = x.log AND q.audit_id = x.audit_id AND q.stage = 'write')
 )
 SELECT count(*) OVER () AS total, reference || ' of ' || row AS offender
 FROM broken
