@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PRODUCT := $(VENV)/.product
 DEV := $(VENV)/.dev
 RECORDS ?= 100000
+PROCESSES ?= 0
 
 UV ?= $(shell command -v uv 2>/dev/null)
 RECENT := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -21,7 +22,7 @@ demo: $(PRODUCT) ## load the sample log into an embedded PostgreSQL and look aro
 	@$(BIN)/backstory demo
 
 test: lint types imports ## everything that must hold: lint, types, import rules, tests
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n $(PROCESSES)
 
 lint: $(DEV) ## ruff: rules and format
 	$(BIN)/ruff check
