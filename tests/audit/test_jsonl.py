@@ -165,7 +165,7 @@ def test_an_archive_with_a_wrong_byte_is_damaged(log, packing):
     ("data", "name", "sentence"),
     [
         (b'\n [{"id": 1},\n', "audit.jsonl", r"audit.jsonl is a JSON array.*jq -c '\.\[\]'"),
-        (gzip.compress(b"[1]"), "audit.jsonl", r"is a JSON array"),
+        (gzip.compress(b"[1]", mtime=0), "audit.jsonl", r"is a JSON array"),
         (b'{\n  "id": 1\n}\n', "audit.jsonl", r"over several lines.*jq -c \."),
         (b"\xff\xfe{\0}\0", "audit.jsonl", r"UTF-16.*iconv"),
         (b"PK\x03\x04...", "audit.zip", r"zip archive.*unpack"),

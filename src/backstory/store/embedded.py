@@ -46,6 +46,7 @@ DATABASE = "backstory"
 _ROOTS_BASE = Path("/var/lib/backstory")
 _STUBBORN_AFTER = 60.0  # seconds in which a server that is not recovering ought to let us in
 _ON_ITS_WAY = ("starting", "standby")  # a crash is recovered from as the one, a backup as the other
+_STARTING = "it is starting"
 
 Say = Callable[[str], None]
 
@@ -284,7 +285,7 @@ def _ensure_running(place: Place, wheel: Path, boot: int, say: Say) -> bool:
         elif server_state(place) == "ready" and not has_socket(place):
             say("PostgreSQL has lost its socket: starting it again.")
             shut_down(place)
-        elif server_state(place) not in _ON_ITS_WAY and time.monotonic() - began > _STUBBORN_AFTER:
+        elif refusal != _STARTING and time.monotonic() - began > _STUBBORN_AFTER:
             raise EmbeddedError(_stubborn(place, refusal))
         else:
             pause()
@@ -298,7 +299,7 @@ def _refusal(place: Place, database: str) -> str | None:
     if not has_socket(place):
         return "nobody listens"
     if server_state(place) in _ON_ITS_WAY:
-        return "it is starting"  # knocking would bury its progress in the log
+        return _STARTING  # knocking would bury its progress in the log
     try:
         psycopg.connect(_url(place, database), connect_timeout=10).close()
     except psycopg.OperationalError as exc:
@@ -364,8 +365,7 @@ def _size(directory: Path) -> int:
     return total
 
 
-def _say_nothing(sentence: str) -> None:
-    del sentence
+def _say_nothing(_sentence: str) -> None: ...
 
 
 def _pacer(say: Say, sentence: Callable[[], str]) -> Callable[[], None]:
