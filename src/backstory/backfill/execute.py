@@ -46,7 +46,7 @@ from backstory.store.statements import sql
 
 LEFT_CURSOR = b"\xff" * 16
 _LEFT_ROWS = 2000
-_TRIES = 5
+TRIES = 5
 
 
 class DatabaseFacts:
@@ -121,12 +121,12 @@ class Writer:
         `taken` reads its records, from the first: again when a lead's pages must be read again.
         Raises Interrupted when the run is asked to pause, LeaseLost when another worker took over.
         """
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             try:
                 self._write_taken(claim, taken(), later)
                 break
             except (Transient, RecordRefused) as met:
-                if attempt == _TRIES - 1 or not _is_worth_another_try(met):
+                if attempt == TRIES - 1 or not is_worth_another_try(met):
                     raise
                 self.first_load = False  # somebody else writes here too: look every record up
         self._write_left(claim, left)
@@ -182,7 +182,7 @@ class Writer:
     # -- a transaction -------------------------------------------------------------------------
 
     def _commit(
-        self, claim: Claim, work: Callable[[], tuple[Counts, bytes]], *, tries: int = _TRIES
+        self, claim: Claim, work: Callable[[], tuple[Counts, bytes]], *, tries: int = TRIES
     ) -> None:
         """Do `work` and move the claim on in one transaction; once more if two writers met."""
         for attempt in range(tries):
@@ -198,7 +198,7 @@ class Writer:
                     counts = add(orjson.loads(orjson.dumps(claim.counts)), more)
                     advance(self.connection, claim, cursor=cursor, counts=counts, done=False)
             except (Transient, RecordRefused) as met:
-                if attempt == tries - 1 or not _is_worth_another_try(met):
+                if attempt == tries - 1 or not is_worth_another_try(met):
                     raise
                 continue
             claim.cursor, claim.counts = cursor, counts
@@ -302,7 +302,7 @@ class Writer:
 _UNIQUE = "23505"
 
 
-def _is_worth_another_try(met: Transient | RecordRefused) -> bool:
+def is_worth_another_try(met: Transient | RecordRefused) -> bool:
     """Tell whether two writers met: look again at what is there, then decide anew."""
     if isinstance(met, RecordRefused):
         return met.code == _UNIQUE

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from backstory.backfill.execute import TRIES, is_worth_another_try
 from backstory.backfill.finish import ensure_search_index, finish
 from backstory.backfill.manifest import (
     LeadList,
@@ -25,7 +26,7 @@ from backstory.backfill.read import ReadTask
 from backstory.backfill.report import Report, refuse_empty
 from backstory.backfill.spill import Spill
 from backstory.backfill.work import Work, finish_stage, prepare
-from backstory.errors import BackstoryError, Interrupted, RunError
+from backstory.errors import BackstoryError, Interrupted, RecordRefused, RunError, Transient
 from backstory.model import LeadSource, PartitionStage, RunStatus, RunWish
 from backstory.runs import run as runs
 from backstory.runs.claim import leading
@@ -229,9 +230,15 @@ def _link(connection: Connection, run: Run, manifest: Manifest, watch: Stopwatch
         erased = erased_keys(connection)
     if not run.findings:
         watch.begin("link")
-        with connection.begin():
-            findings = _link_listed(connection, run, manifest, erased)
-            runs.note(connection, run.id, findings=findings)
+        for attempt in range(TRIES):
+            try:
+                with translated(), connection.begin():
+                    findings = _link_listed(connection, run, manifest, erased)
+                    runs.note(connection, run.id, findings=findings)
+                break
+            except (Transient, RecordRefused) as met:
+                if attempt == TRIES - 1 or not is_worth_another_try(met):
+                    raise
     return read_task(manifest, directory, known, erased)
 
 
