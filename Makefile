@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PRODUCT := $(VENV)/.product
 DEV := $(VENV)/.dev
 RECORDS ?= 100000
-PROCESSES ?= 0
+PROCESSES ?= 2
 
 UV ?= $(shell command -v uv 2>/dev/null)
 RECENT := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
@@ -61,7 +61,7 @@ $(PRODUCT): pyproject.toml
 
 $(DEV): $(PRODUCT)
 	@echo "Installing the tools of its developers."
-	@$(install_group) dev
+	@$(install_group) dev --editable ".[check,parquet,semantic]"
 	@touch $@
 
 ifneq ($(UV),)
