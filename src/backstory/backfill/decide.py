@@ -14,8 +14,8 @@ from typing import NamedTuple, Protocol
 
 from backstory.backfill.counts import Counts
 from backstory.backfill.order import Later
-from backstory.backfill.spill import Record
 from backstory.extract.identity import conversation_id, customer_id
+from backstory.extract.judge import Record
 from backstory.extract.parse import from_microseconds
 from backstory.model import Role
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -29,9 +30,9 @@ from backstory.backfill.decide import (
     whole_leads,
 )
 from backstory.backfill.order import Later
-from backstory.backfill.outcomes import LedgerRows, refused, with_occurrence
-from backstory.backfill.spill import Left, Record
+from backstory.backfill.read import place_of, source_of
 from backstory.errors import DatabaseUnreachable, Interrupted, RecordRefused, Transient
+from backstory.extract.judge import Left, Record, refused
 from backstory.model import (
     CREATED_BY,
     SOURCE_BACKFILL,
@@ -42,6 +43,7 @@ from backstory.runs.claim import Claim, advance, renew
 from backstory.store import backfill as store
 from backstory.store.bulk import AUDIT_COLUMNS, MESSAGE_COLUMNS, RecordRows, copy_rows, uuid_array
 from backstory.store.engine import driver_of, translated
+from backstory.store.ledgers import LedgerRows, with_occurrence
 from backstory.store.statements import sql
 
 LEFT_CURSOR = b"\xff" * 16
@@ -104,7 +106,13 @@ class Writer:
             source=SOURCE_BACKFILL,
             created_by=CREATED_BY,
         )
-        self._ledger = LedgerRows(self.log, self.run_id.bytes, self.sources, self.retry_options)
+        self._ledger = LedgerRows(
+            self.log,
+            self.run_id.bytes,
+            self.retry_options,
+            place_of=partial(place_of, self.sources),
+            columns_of=lambda seq: source_of(self.sources, seq).columns,
+        )
         self._facts: Facts = DatabaseFacts(self.connection)
 
     # -- a partition ---------------------------------------------------------------------------
@@ -262,7 +270,7 @@ class Writer:
         return add(counts, more | {"leads_seen": 0})
 
     def _quarantine_refused(self, record: Record, refusal: RecordRefused) -> Counts:
-        left = refused(record, refusal)
+        left = refused(record, refusal.code, str(refusal))
         row = self._ledger.quarantined(left, 0, QuarantineStage.WRITE)
         return {
             "records": 1,

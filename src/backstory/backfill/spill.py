@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from backstory.extract.judge import Left, Record
+
 # What a writer buffers, shared by its partitions: memory must not grow with their number.
 BUFFERED_BYTES = 1024 * 1024
 BUFFERED_RECORDS = 1024
@@ -31,48 +33,6 @@ MAX_PARTITION_BYTES = 16 * 1024 * 1024
 RUN_RECORDS = 20_000
 _LENGTH = struct.Struct("<I")
 _ID_ENTRY = struct.Struct(">16sQ16sH")
-
-
-# A `Taken` as it is passed around by the million: the same fields in a plain tuple.
-Record = tuple[Any, ...]
-
-
-class Taken(NamedTuple):
-    """A record that may become a message; sorted as tuples these are in conversation order.
-
-    Texts are UTF-8 bytes, ready for COPY; `created_us` counts microseconds since 2000.
-    """
-
-    lead_key: bytes
-    created_us: int
-    seq: int
-    record_id: bytes
-    content_hash: bytes
-    audit_id: bytes
-    lead_external_id: bytes
-    actor: bytes
-    action: bytes
-    payload: bytes
-    role: bytes
-    kind: bytes
-    author: bytes | None
-    content: bytes
-    attachment_text: bytes | None
-    replaced: int
-
-
-class Left(NamedTuple):
-    """A record that cannot become a message: skipped (`raw` is None) or quarantined."""
-
-    digest: bytes
-    seq: int
-    reason: str
-    message: str
-    raw: bytes | None
-    audit_id: str | None
-    lead_external_id: str | None
-    actor: str | None
-    processed: bool
 
 
 class IdEntry(NamedTuple):
@@ -169,7 +129,7 @@ class Spill:
         return self.directory / f"reading-{number}-{fence}"
 
     def taken(self, partition: int) -> Iterator[tuple[Any, ...]]:
-        """Yield the records of a partition as `Taken` tuples, sorted: lead by lead, in order.
+        """Yield the records of a partition as `judge.Taken` tuples, sorted: lead by lead, in order.
 
         A partition that is too large to hold is sorted in runs on disk, then merged.
         """

@@ -94,6 +94,17 @@ def parse_lead(
     `region` (ISO 3166, two letters) reads phones without a country code.
     """
     record, _, _ = strict_json(line)
+    return as_lead(record, columns=columns, assume_tz=assume_tz, region=region)
+
+
+def as_lead(
+    record: Mapping[str, Any],
+    *,
+    columns: Mapping[str, str],
+    assume_tz: tzinfo,
+    region: str = DEFAULT_REGION,
+) -> LeadRecord:
+    """Return the lead in a line that was parsed; see `parse_lead`."""
     for unreadable in ("row_unreadable", "state_metadata_unreadable"):
         if unreadable in record:
             raise Unreadable(unreadable, f"{str(record[unreadable])[:200]}")

@@ -11,6 +11,7 @@ import orjson
 
 from backstory.audit.event import AuditEvent
 from backstory.extract.parse import (
+    Json,
     Unreadable,
     canonical_json,
     microseconds,
@@ -57,7 +58,12 @@ def read_event(line: bytes, columns: Mapping[str, str], assume_tz: tzinfo) -> Au
 
     Raises Unreadable with a code: what JSON forbids, no id, or no readable time.
     """
-    record, replaced, repeated = strict_json(line)
+    return as_event(strict_json(line), columns, assume_tz)
+
+
+def as_event(json: Json, columns: Mapping[str, str], assume_tz: tzinfo) -> AuditEvent:
+    """Return the event in a line that was parsed; see `read_event`."""
+    record, replaced, repeated = json
     if columns:
         record = {**record, **{ours: record.get(theirs) for ours, theirs in columns.items()}}
     if not _UNREADABLE.isdisjoint(record):

@@ -1,18 +1,12 @@
 """Ledger rows of records that made no message: skipped, quarantined, in conflict."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import orjson
-
-from backstory.audit.source import Source
-from backstory.backfill.read import place_of, source_of
-from backstory.backfill.spill import Left, Record, Taken
-from backstory.errors import RecordRefused
 from backstory.extract.identity import derived_id
-from backstory.extract.messages import content_digest
+from backstory.extract.judge import Left, Record, Taken
 from backstory.extract.parse import from_microseconds
 from backstory.model import EXTRACTOR_VERSION, QuarantineStage
 from backstory.store.backfill import JsonText
@@ -22,12 +16,17 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class LedgerRows:
-    """Builds the rows of one run; ids follow from the content, so that running again adds none."""
+    """Builds the rows of one writer; ids follow from the content, so that a second try adds none.
+
+    `run_id` is None for live events; `place_of` says where a position is, as a reader would look
+    for it, `columns_of` what the bytes there call our fields.
+    """
 
     log: str
-    run_id: bytes
-    sources: Sequence[Source]
+    run_id: bytes | None
     retry_options: Mapping[str, Any]
+    place_of: Callable[[int], str]
+    columns_of: Callable[[int], Mapping[str, str]]
 
     def skipped(self, left: Left, occurrence: int) -> Row:
         """Return the row of a record that was left aside for a reason."""
@@ -40,12 +39,14 @@ class LedgerRows:
             "audit_id": left.audit_id,
             "lead_external_id": left.lead_external_id,
             "actor": left.actor,
-            "position": place_of(self.sources, left.seq),
+            "position": self.place_of(left.seq),
             "run_id": self.run_id,
         }
 
     def quarantined(self, left: Left, occurrence: int, stage: QuarantineStage) -> Row:
         """Return the row of a record that could not be taken, with its bytes."""
+        # What was read has its source's names; what was refused was written anew with ours.
+        columns = dict(self.columns_of(left.seq)) if stage is QuarantineStage.PARSE else {}
         return {
             "id": derived_id("quarantine", self.log, left.digest.hex(), str(occurrence)),
             "log": self.log,
@@ -56,17 +57,12 @@ class LedgerRows:
             "message": left.message.replace("\0", "\ufffd"),
             "stage": stage,
             "extractor_version": EXTRACTOR_VERSION,
-            "position": place_of(self.sources, left.seq),
+            "position": self.place_of(left.seq),
             "audit_id": left.audit_id,
             "lead_external_id": left.lead_external_id,
-            "options": {**self.retry_options, "columns": self._columns(left.seq, stage)},
+            "options": {**self.retry_options, "columns": columns},
             "run_id": self.run_id,
         }
-
-    def _columns(self, seq: int, stage: QuarantineStage) -> dict[str, str]:
-        """Return what the bytes in quarantine call our fields: what was read is theirs, or ours."""
-        read = stage is QuarantineStage.PARSE
-        return dict(source_of(self.sources, seq).columns) if read else {}
 
     def conflict(self, record: Record, twin: int) -> Row:
         """Return the row of a record whose id is taken by another content."""
@@ -85,26 +81,9 @@ class LedgerRows:
             "payload": JsonText(taken.payload),
             "payload_hash": taken.content_hash,
             "record_created_at": from_microseconds(taken.created_us),
-            "position": place_of(self.sources, taken.seq),
+            "position": self.place_of(taken.seq),
             "run_id": self.run_id,
         }
-
-
-def refused(record: Record, refusal: RecordRefused) -> Left:
-    """Return a record that the database would not take, as if it had been left when read."""
-    taken = Taken(*record)
-    raw = _as_line(taken)
-    return Left(
-        content_digest(raw),
-        taken.seq,
-        f"refused_{refusal.code}",
-        str(refusal),
-        raw,
-        taken.audit_id.decode(),
-        taken.lead_external_id.decode(),
-        taken.actor.decode(),
-        processed=False,
-    )
 
 
 def with_occurrence(left: list[Left]) -> Iterator[tuple[Left, int]]:
@@ -112,16 +91,3 @@ def with_occurrence(left: list[Left]) -> Iterator[tuple[Left, int]]:
     for _, twins in groupby(left, lambda row: row.digest):
         for occurrence, row in enumerate(twins):
             yield row, occurrence
-
-
-def _as_line(taken: Taken) -> bytes:
-    """Return a record as the line it could have been: what `quarantine retry` reads again."""
-    fields = {
-        "id": taken.audit_id.decode(),
-        "lead_id": taken.lead_external_id.decode(),
-        "actor": taken.actor.decode(),
-        "action": taken.action.decode(),
-        "payload": orjson.Fragment(taken.payload),
-        "created_at": from_microseconds(taken.created_us).isoformat(),
-    }
-    return orjson.dumps(fields)
