@@ -160,12 +160,15 @@ def test_runs_that_end_at_once_give_each_idle_lead_one_conversation(world: World
         if progress.step == "check":
             meeting.wait(timeout=60)
 
-    options = [world.options(talk(f"lead-{n}", range(10 * n, 10 * n + 3)), idle) for n in range(2)]
+    options = [
+        world.options(talk(f"lead-{n}", range(10 * n, 10 * n + 3)), [*idle, lead(f"lead-{n}")])
+        for n in range(2)
+    ]
     with ThreadPoolExecutor(2) as pool:
         begun = [
             pool.submit(journey.start, world.database, world.home, each, meet) for each in options
         ]
         reports = [each.result() for each in begun]
     assert [report.errors for report in reports] == [[], []]
-    assert sum(report.conversations_created for report in reports) == 300
-    assert world.one("SELECT count(*) FROM conversations") == 300
+    assert sum(report.conversations_created for report in reports) == 302
+    assert world.one("SELECT count(*) FROM conversations") == 302

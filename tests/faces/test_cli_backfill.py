@@ -117,6 +117,26 @@ def test_columns_are_mapped(terminal, tmp_path):
     assert (told.code, told.json["messages_created"]) == (0, 1)
 
 
+def test_a_field_can_be_said_not_to_be_there(terminal, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("id,lead_id,actor,payload,created_at\n1,lead-1,customer,[1],2026-01-01\n")
+    assert "--map audit.action=" in terminal.type("backfill", "--audit", str(log)).err
+    told = terminal.type("backfill", "--audit", str(log), "--map", "action=", "--json")
+    assert (told.code, told.json["messages_created"]) == (0, 1)
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",), ("--rehearse", "1")])
+def test_a_wrong_column_is_a_finding_with_its_remedy(words, terminal, tmp_path):
+    renamed = record(1)
+    renamed["contact"] = renamed.pop("lead_id")
+    log = written(tmp_path / "log.jsonl", [renamed])
+    told = terminal.type("backfill", "--audit", log, *words)
+    assert told.code == 1
+    shown = " ".join(told.out.split())
+    assert "The first records have action, actor, contact," in shown
+    assert "--map lead_id=COLUMN" in shown
+
+
 # --- before the run --------------------------------------------------------------------------
 
 

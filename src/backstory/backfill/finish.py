@@ -1,17 +1,19 @@
 """The last step of a run: what only its end can do, and the sum of all outcomes from the rows."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
 
+from backstory.audit.source import Kind
 from backstory.backfill.counts import Counts, total_of
-from backstory.backfill.options import BackfillOptions
+from backstory.backfill.fit import misfits
+from backstory.backfill.manifest import Manifest
 from backstory.backfill.report import Report, make_report, warnings_of
 from backstory.errors import RecordRefused
 from backstory.extract.identity import conversation_id
-from backstory.model import CREATED_BY, PartitionStage, RunStatus
+from backstory.model import CREATED_BY, PartitionStage, RunMode, RunStatus
 from backstory.runs import run as runs
 from backstory.runs.progress import Stopwatch
 from backstory.store import backfill as store
@@ -27,7 +29,7 @@ _ANALYZE_RECORDS = 1000
 
 
 def finish(
-    connection: Connection, run_id: uuid.UUID, options: BackfillOptions, watch: Stopwatch
+    connection: Connection, run_id: uuid.UUID, manifest: Manifest, watch: Stopwatch
 ) -> Report:
     """Complete a run whose partitions are all done: index, empty conversations, sums, report."""
     refused = add_empty_conversations(connection, run_id)
@@ -39,8 +41,14 @@ def finish(
         rows = connection.execute(sql("rows_of_run"), {"run_id": run_id}).one()._asdict()
         if ledger.get("created", 0) > _ANALYZE_RECORDS:
             connection.execute(sql("analyze_loaded"))
-        errors = sums(ledger, read, rows) + refused + run.findings.get("errors", [])
+        errors = [
+            *sums(ledger, read, rows),
+            *refused,
+            *misfits_of_log(manifest, read, run.findings),
+            *run.findings.get("errors", []),
+        ]
         watch.end()
+        options = manifest.options
         considered = run.findings["leads_listed"] if options.listed else ledger.get("leads_seen", 0)
         derived = ledger.get("leads_derived", 0)
         report = make_report(
@@ -62,6 +70,14 @@ def finish(
         runs.note(connection, run_id, seconds=watch.seconds, report=report.as_json())
         runs.move(connection, run, RunStatus.DONE)
     return report
+
+
+def misfits_of_log(manifest: Manifest, read: Counts, findings: Mapping[str, Any]) -> list[str]:
+    """Return what is odd about the log as a whole; what a retry reads need not fit anything."""
+    if manifest.options.mode is RunMode.RETRY:
+        return []
+    leads = findings.get("leads_named", [])
+    return misfits(Kind.AUDIT, manifest.audit, read.get("sources", {}), leads)
 
 
 def stage_counts(connection: Connection, run_id: uuid.UUID, stage: PartitionStage) -> Counts:

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from backstory.backfill.execute import TRIES, is_worth_another_try
 from backstory.backfill.finish import ensure_search_index, finish
+from backstory.backfill.lead_list import LeadList
 from backstory.backfill.manifest import (
-    LeadList,
     Manifest,
     current_boot,
     erased_keys,
@@ -218,7 +218,7 @@ def _steps(
     _lay_out(connection, work, manifest.partitions)
     finish_stage(connection, work, manifest.options.workers, watch)
     watch.begin("check")
-    report = finish(connection, run.id, manifest.options, watch)
+    report = finish(connection, run.id, manifest, watch)
     spill.remove()
     return report
 

@@ -3,21 +3,18 @@
 import itertools
 import os
 import pickle
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from backstory.audit.source import Kind, Oversized, Segment, Source, open_sources, segment_sources
+from backstory.audit.source import Kind, Segment, Source, open_sources, segment_sources
 from backstory.backfill.options import UNKNOWN_ACTOR, BackfillOptions
 from backstory.backfill.read import KnownLeads, ReadTask
 from backstory.errors import RunError, SourceError
 from backstory.extract.identity import lead_id
-from backstory.extract.leads import LeadRecord, parse_lead
-from backstory.extract.parse import Unreadable
+from backstory.extract.leads import LeadRecord
 from backstory.model import RunMode
 from backstory.runs import run as runs
 from backstory.runs.run import Run
@@ -27,7 +24,6 @@ PARTITION_BYTES = 3 * 1024 * 1024
 MAX_PARTITIONS = 1024
 SEGMENT_BYTES = 8 * 1024 * 1024
 SEGMENTS_PER_WORKER = 4
-_ERRORS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -132,53 +128,6 @@ def make_directory(home: Path, run_id: object) -> Path:
 
 
 # --- leads -----------------------------------------------------------------------------------
-
-
-class LeadList:
-    """The given lists of leads, read anew at each iteration, without those that were erased.
-
-    What is unreadable is noted.
-    """
-
-    def __init__(
-        self, sources: Sequence[Source], options: BackfillOptions, erased: frozenset[bytes]
-    ) -> None:
-        self._sources = sources
-        self._erased = erased
-        self._zone = ZoneInfo(options.assume_tz)
-        self._region = options.region
-        self._left = 0
-        self._unreadable = 0
-        self._errors: list[str] = []
-
-    def __iter__(self) -> Iterator[LeadRecord]:
-        self._left = self._unreadable = 0
-        self._errors = []
-        for source in self._sources:
-            for position, line in source.read():
-                try:
-                    if isinstance(line, Oversized):
-                        raise Unreadable("too_large", f"A lead of {line.size} bytes is too large.")  # noqa: TRY301 - one way for all reasons
-                    lead = parse_lead(
-                        line, columns=source.columns, assume_tz=self._zone, region=self._region
-                    )
-                except Unreadable as reason:
-                    self._unreadable += 1
-                    if len(self._errors) < _ERRORS_SHOWN:
-                        self._errors.append(f"{source.where(position)}: {reason}")
-                    continue
-                if self._erased and lead_id(lead.external_id) in self._erased:
-                    self._left += 1
-                else:
-                    yield lead
-
-    def findings(self) -> dict[str, Any]:
-        """Return what was left aside, and the errors as far as they are shown."""
-        return {
-            "leads_unreadable": self._unreadable,
-            "leads_erased": self._left,
-            "errors": self._errors,
-        }
 
 
 def save_known_leads(

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, text
 from backstory.backfill.counts import Counts, add
 from backstory.backfill.decide import Facts, NoFacts, Pace, decide, whole_leads
 from backstory.backfill.execute import DatabaseFacts
+from backstory.backfill.finish import misfits_of_log
 from backstory.backfill.journey import link_findings
+from backstory.backfill.lead_list import LeadList
 from backstory.backfill.manifest import (
-    LeadList,
     Manifest,
     erased_keys,
     make_directory,
@@ -102,7 +103,10 @@ class Found:
             counts=counts,
             conversations=conversations,
             leads=(self.links.leads_linked + derived, self.links.customers_created + derived),
-            errors=self.findings["errors"],
+            errors=[
+                *misfits_of_log(self.manifest, self.read, self.findings),
+                *self.findings["errors"],
+            ],
             warnings=warnings_of(counts, self.read, link_findings(self.links) | self.findings),
             seconds_by_step=watch.seconds,
         )

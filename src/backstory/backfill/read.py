@@ -11,6 +11,8 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from backstory.audit.source import Segment, Source
+from backstory.backfill.counts import Counts
+from backstory.backfill.fit import Look
 from backstory.backfill.spill import Spill, SpillWriter
 from backstory.extract.judge import Judge, Left
 from backstory.model import Role
@@ -59,11 +61,15 @@ class ReadTask:
 
 @dataclass
 class ReadCounts:
-    """What reading a segment found; characters replaced and keys repeated are warnings."""
+    """What reading a segment found; characters replaced and keys repeated are warnings.
+
+    `sources` tells, by the number of the source, how far its records fit: see `Look`.
+    """
 
     records_read: int = 0
     replaced: int = 0
     repeated_keys: int = 0
+    sources: Counts = field(default_factory=dict)
 
 
 def read_segment(
@@ -85,19 +91,24 @@ def read_segment(
         known=KnownLeads.load(task.known) if task.known else None,
         erased=task.erased,
     )
+    look = Look(source.columns, first=segment.start == 0)
     base = segment.source << SOURCE_SHIFT
     count = 0
     for position, raw in source.read(segment):
         record = judge(base | position, raw)
+        if not look.is_over:
+            look.at(raw)
         if type(record) is Left:
             writer.leave(record)
+            look.left_out(record)
         else:
             writer.take(record)
         count += 1
         if count % _TICK_RECORDS == 0:
             tick(count)
     writer.publish(spill.segment(segment.number))
-    return ReadCounts(count, judge.replaced, judge.repeated_keys)
+    sources = {str(segment.source): look.counts(count)}
+    return ReadCounts(count, judge.replaced, judge.repeated_keys, sources)
 
 
 def place_of(sources: Sequence[Source], seq: int) -> str:

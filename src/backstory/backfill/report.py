@@ -131,4 +131,5 @@ def warnings_of(counts: Counts, read: Counts, findings: Mapping[str, Any]) -> li
         "--leads would link them": counts.get("leads_derived"),
     }
     said = [f"{what}: {count:,}." for what, count in found.items() if count]
-    return said + list(findings.get("sentences", []))
+    unlinkable = findings.get("unlinkable")
+    return said + ([unlinkable] if unlinkable else []) + list(findings.get("sentences", []))

@@ -140,8 +140,11 @@ def backfill(
 
 def _pair(text: str) -> tuple[str, str]:
     field, equals, column = text.partition("=")
-    if not (field and equals and column):
-        raise UsageError(f"--map {text!r} has the form FIELD=COLUMN, e.g. lead_id=leadId.")
+    if not (field and equals):
+        raise UsageError(
+            f"--map {text!r} has not the form FIELD=COLUMN, e.g. lead_id=leadId; FIELD= says that "
+            "the source has no such field."
+        )
     return field, column
 
 
