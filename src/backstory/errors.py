@@ -9,8 +9,9 @@ BackstoryError
     ├── DatabaseError     the database refused, or is not what we expect
     │   └── SchemaMismatch
     ├── EmbeddedError     the embedded PostgreSQL cannot be started or stopped
-    └── RunError          a run cannot do what was asked of it
-        └── LeaseLost     another worker holds the partition now
+    ├── RunError          a run cannot do what was asked of it
+    │   └── LeaseLost     another worker holds the partition now
+    └── Refused           a tool will not do what an agent asked; nothing was changed
 """
 
 
@@ -82,3 +83,16 @@ class Interrupted(RunError):
 
     def __reduce__(self) -> tuple[type, tuple[str, str | None]]:
         return type(self), (self.wish, self.run_id)
+
+
+class Refused(Terminal):
+    """A tool will not do what was asked: `outcome` is the word for why, `next_step` what helps.
+
+    Both the message and the next step are written for the model that called.
+    """
+
+    def __init__(self, outcome: str, message: str, *, next_step: str = "") -> None:
+        super().__init__(f"{message} {next_step}".strip())
+        self.outcome = outcome
+        self.message = message
+        self.next_step = next_step

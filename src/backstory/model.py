@@ -5,6 +5,7 @@ from enum import StrEnum
 EXTRACTOR_VERSION = "1"
 CREATED_BY = "backstory"
 SOURCE_BACKFILL = "audit_backfill"
+SOURCE_LIVE = "live"
 OWN_LOG = "backstory"
 
 
@@ -78,6 +79,16 @@ class SkipReason(Vocabulary):
     NO_TEXT = "no_text"
 
 
+class EventOutcome(Vocabulary):
+    """What became of an event that was handed in live."""
+
+    CREATED = "created"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    SKIPPED = "skipped"
+    QUARANTINED = "quarantined"
+
+
 class QuarantineStage(Vocabulary):
     """Where a record failed: when it was read, or when the database refused it."""
 
@@ -137,6 +148,23 @@ class TombstoneKind(Vocabulary):
 
     LEAD = "lead"
     CUSTOMER = "customer"
+
+
+class KeyProfile(Vocabulary):
+    """What a key opens: sessions for agents, or a look across customers as well."""
+
+    AGENT = "agent"
+    STAFF = "staff"
+
+
+class MemorySource(Vocabulary):
+    """What a memory candidate was taken from."""
+
+    JOB = "job"
+    LEAD = "lead"
+    ADDRESS = "address"
+    NOTE = "note"
+    MESSAGE = "message"
 
 
 class JobStatus(Vocabulary):

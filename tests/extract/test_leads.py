@@ -217,7 +217,7 @@ def test_the_quick_way_to_read_an_address_gives_what_the_library_gives(local, do
         expected = validate_email(address, check_deliverability=False).normalized
     except EmailNotValidError:
         expected = None
-    assert leads._email(f"{local}@{domain}") == expected
+    assert leads.email_key(f"{local}@{domain}") == expected
 
 
 @pytest.mark.parametrize("psid", ["unknown", "NULL", "0", "0000000000", "1111111111111111", "-"])

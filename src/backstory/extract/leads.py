@@ -121,7 +121,7 @@ def as_lead(
         messenger_psid=psid,
         phone_raw=phone,
         phone_e164=None if phone is None else phone_key(phone, region),
-        email=_email(_as_text(_field(record, columns, "email"), "email")),
+        email=email_key(_as_text(_field(record, columns, "email"), "email")),
         stage=_as_text(_field(record, columns, "stage"), "stage"),
         state_metadata={} if state is None else state,
         created_at=_moment(_field(record, columns, "created_at"), assume_tz),
@@ -202,7 +202,7 @@ def phone_key(raw: str, region: str) -> str | None:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _email(text: str | None) -> str | None:
+def email_key(text: str | None) -> str | None:
     """Return a valid address in lower case, or None; no name server is asked."""
     local, _, domain = (text or "").strip().lower().rpartition("@")
     if not local or (local in _NOBODY and domain.partition(".")[0] in _NOBODY):

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.schema import CreateSchema
 
 from backstory.errors import SchemaMismatch
+from backstory.store import agent_role
 from backstory.store.engine import translated
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -63,6 +64,8 @@ def upgrade(engine: Engine, schema: str) -> SchemaState:
         if not schema_state(connection, schema).current:
             connection.execute(CreateSchema(schema, if_not_exists=True))
             command.upgrade(_config(connection), "head")
+        # What an administrator has to do for it, `backstory ready` and whoever serves agents say.
+        agent_role.ensure(connection, schema)
         return schema_state(connection, schema)
 
 

@@ -12,6 +12,7 @@ an ISO-4217 code, times are `timestamptz`.
 from backstory.store.tables.authored import CustomerAddress, Job, JobEvent, JobItem, MemoryNote
 from backstory.store.tables.columns import Base
 from backstory.store.tables.conversations import Conversation, Message
+from backstory.store.tables.keys import ApiKey, SigningKey
 from backstory.store.tables.ledgers import (
     BackfillRun,
     Confirmation,
@@ -27,6 +28,7 @@ from backstory.store.tables.log import AuditLog
 from backstory.store.tables.people import Customer, CustomerIdentity, CustomerMerge, Lead
 
 __all__ = [
+    "ApiKey",
     "AuditLog",
     "BackfillRun",
     "Base",
@@ -46,6 +48,7 @@ __all__ = [
     "Quarantine",
     "RunChange",
     "RunPartition",
+    "SigningKey",
     "Skip",
     "Tombstone",
     "ToolCall",

@@ -1,0 +1,134 @@
+"""The role that agents' sessions run under: it owns nothing, and may do what is listed here.
+
+Roles belong to the whole cluster and are lost when a dump is restored elsewhere, so the role and
+its rights are brought, and healed, beside the migrations and not by one of them.
+"""
+
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection
+
+from backstory.errors import DatabaseError
+from backstory.store.engine import driver_of
+from backstory.store.statements import sql as named
+
+_PROFILE = "display_name, company_name, phone_e164, phone_raw, email, preferred_channel, language"
+_JOB = (
+    "status, canceled_by, scheduled_start, scheduled_end, actual_start, actual_end, "
+    "subtotal_cents, total_cents, version"
+)
+# Every right of the role, table by table; a table that is not here is closed to it.
+RIGHTS: dict[str, tuple[str, ...]] = {
+    "confirmations": ("SELECT", "INSERT", "UPDATE (fetched_at, content_hash, confirmed_at)"),
+    "conversations": ("SELECT",),
+    "customer_addresses": (
+        "SELECT",
+        "INSERT",
+        "UPDATE (label, access_notes, is_primary)",
+    ),
+    "customer_identities": ("SELECT", "INSERT"),
+    "customers": ("SELECT", f"UPDATE ({_PROFILE})"),
+    "job_events": ("SELECT", "INSERT"),
+    "job_items": ("SELECT", "INSERT"),
+    "jobs": ("SELECT", "INSERT", f"UPDATE ({_JOB})"),
+    "leads": ("SELECT",),
+    "memory_notes": ("SELECT",),
+    "messages": ("SELECT",),
+}
+
+
+def role_name(schema: str) -> str:
+    """Return the agent role of a business."""
+    return f"{schema}_agent"
+
+
+def missing(connection: Connection, schema: str) -> list[str]:
+    """Return what keeps the role from serving, in words; empty when it can."""
+    role = role_name(schema)
+    found = connection.execute(named("agent_role"), {"role": role}).one()
+    if not found.exists:
+        return [f"the role {role} is not there"]
+    if found.powerful:
+        return [f"the role {role} may bypass row-level security or log in: it must not"]
+    lacking = [] if found.settable else [f"this user may not become {role}"]
+    wanted = [(table, *_split(right)) for table in RIGHTS for right in RIGHTS[table]]
+    rows = connection.execute(
+        named("agent_rights_missing"),
+        {
+            "role": role,
+            "tables": [table for table, _, _ in wanted],
+            "rights": [right for _, right, _ in wanted],
+            "columns": [columns[0] if columns else None for _, _, columns in wanted],
+        },
+    )
+    return lacking + [f"{role} lacks {row.right} on {row.table_name}" for row in rows]
+
+
+def ensure(connection: Connection, schema: str) -> list[str]:
+    """Bring the role and its rights as far as this user may; return what is still missing."""
+    if not missing(connection, schema):
+        return []
+    for step in (_make, _become, _grant):
+        try:
+            with connection.begin_nested():
+                step(driver_of(connection), schema)
+        except psycopg.errors.InsufficientPrivilege:
+            continue
+        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+            continue  # another process was quicker
+    return missing(connection, schema)
+
+
+def require(connection: Connection, schema: str) -> None:
+    """Raise DatabaseError, with what an administrator must do, if agents cannot be served."""
+    left = missing(connection, schema)
+    if left:
+        raise DatabaseError(f"Agents cannot be served: {'; '.join(left[:3])}. {advice(schema)}")
+
+
+def _make(driver: "psycopg.Connection[Any]", schema: str) -> None:
+    role = role_name(schema)
+    found = driver.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone()
+    if found is None:
+        driver.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+
+
+def _become(driver: "psycopg.Connection[Any]", schema: str) -> None:
+    """Let this user take the role on, without having its rights otherwise."""
+    role = role_name(schema)
+    settable = driver.execute("SELECT pg_has_role(current_user, %s, 'SET')", [role]).fetchone()
+    if settable == (False,):
+        driver.execute(
+            sql.SQL("GRANT {} TO CURRENT_USER WITH INHERIT FALSE, SET TRUE").format(
+                sql.Identifier(role)
+            )
+        )
+
+
+def _grant(driver: "psycopg.Connection[Any]", schema: str) -> None:
+    name, place = sql.Identifier(role_name(schema)), sql.Identifier(schema)
+    driver.execute(sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}").format(place, name))
+    driver.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(place, name))
+    for table, rights in RIGHTS.items():
+        driver.execute(
+            sql.SQL("GRANT {} ON {}.{} TO {}").format(
+                sql.SQL(", ".join(rights)), place, sql.Identifier(table), name
+            )
+        )
+
+
+def advice(schema: str) -> str:
+    """Return what an administrator has to run where we may not make roles."""
+    role = role_name(schema)
+    return (
+        f'Have an administrator run CREATE ROLE "{role}" NOLOGIN and GRANT "{role}" TO the user '
+        "of your database URL WITH INHERIT FALSE, SET TRUE; then run `backstory db upgrade`."
+    )
+
+
+def _split(right: str) -> tuple[str, tuple[str, ...]]:
+    """Return a right's word and its columns: UPDATE (a, b) -> UPDATE, (a, b)."""
+    word, _, columns = right.partition(" (")
+    return word, tuple(each.strip() for each in columns.rstrip(")").split(",") if each)
