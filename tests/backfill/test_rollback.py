@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from loaded_world import World, differences, lead, record, talk
+from some_loads import some_runs
 from two_loads import NEW, NEW_LEADS, OLD, OLD_LEADS, sound
 
 from backstory.backfill import journey
@@ -193,39 +194,6 @@ def test_the_time_of_the_last_message_follows_what_is_left(world: World) -> None
     )
     assert last == shown
     sound(world)
-
-
-ids = st.integers(0, 5)
-some_leads = st.lists(
-    st.builds(
-        lambda number, phone, mail, stage, minute: lead(
-            f"lead-{number}",
-            phone=phone and f"512 555 010{phone}",
-            email=mail and f"{mail}@example.com",
-            stage=stage,
-            created_at=minute and f"2026-05-01T00:{minute:02}:00Z",
-        ),
-        ids,
-        st.sampled_from([None, None, 1, 2]),
-        st.sampled_from([None, None, "a", "b"]),
-        st.sampled_from([None, "new", "won"]),
-        st.sampled_from([None, 1, 2, 3]),
-    ),
-    max_size=5,
-)
-some_records = st.lists(
-    st.builds(
-        lambda number, name, words, actor: record(
-            number, f"lead-{name}", payload={"text": words} if words else {}, actor=actor
-        ),
-        st.integers(0, 30),
-        ids,
-        st.sampled_from(["hello", "hello", "goodbye", ""]),
-        st.sampled_from(["customer", "agent", "agent", "robot"]),
-    ),
-    max_size=12,
-)
-some_runs = st.lists(st.tuples(some_records, st.none() | some_leads), min_size=1, max_size=3)
 
 
 @settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))

@@ -19,6 +19,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(loaded, messages):
     assert told.code == 0
     assert told.json["removed"]["messages"] == 216
     assert (told.json["dry_run"], told.json["blocked"]) == (True, False)
+    assert (told.json["forced"], told.json["kept"]) == ({}, {})
     assert messages() == 216
     shown = loaded.type("rollback", "last", "--dry-run").out
     assert "216 messages" in shown
@@ -48,17 +49,21 @@ def test_what_stands_on_a_run_blocks_it_by_name(loaded, messages, tmp_path):
     assert told.code == 1
     assert told.json["blocked"] is True
     assert any(second[:8] in blocker["sentence"] for blocker in told.json["blockers"])
+    assert told.json["forced"] == {"messages": 1}
     assert "--force" in loaded.type("rollback", first).out
+    assert "by force" in loaded.type("rollback", first, "--dry-run", "--force").out
     assert messages() == 217
     assert loaded.type("rollback", first, "--force").code == 0
     assert messages() == 0
+    assert loaded.type("verify", "--json").json["ok"]
 
 
 def test_a_run_cannot_be_rolled_back_twice(loaded):
     assert loaded.type("rollback", "last").code == 0
-    told = loaded.type("rollback", "last", "--json")
-    assert told.code == 3
-    assert "already" in told.json["error"]["message"]
+    for words in ((), ("--dry-run",)):
+        told = loaded.type("rollback", "last", "--json", *words)
+        assert told.code == 3
+        assert "already" in told.json["error"]["message"]
 
 
 def test_a_run_that_is_not_there_is_a_wrong_request(loaded):

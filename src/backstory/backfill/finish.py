@@ -42,7 +42,7 @@ def finish(
         if ledger.get("created", 0) > _ANALYZE_RECORDS:
             connection.execute(sql("analyze_loaded"))
         errors = [
-            *sums(ledger, read, rows),
+            *sums(ledger, read, rows, taken_away=run.findings.get("taken_away", {})),
             *refused,
             *misfits_of_log(manifest, read, run.findings),
             *run.findings.get("errors", []),
@@ -86,8 +86,17 @@ def stage_counts(connection: Connection, run_id: uuid.UUID, stage: PartitionStag
     return total_of(row.counts for row in rows)
 
 
-def sums(ledger: Counts, read: Counts, rows: dict[str, int]) -> list[str]:
-    """Return a sentence for each sum that does not come out, from committed rows alone."""
+_COUNTED = ("audit_log", "messages", "skips", "quarantine", "conflicts")
+
+
+def sums(
+    ledger: Counts, read: Counts, rows: Mapping[str, int], *, taken_away: Mapping[str, int]
+) -> list[str]:
+    """Return a sentence for each sum that does not come out, from committed rows alone.
+
+    `taken_away` are rows of the run that went with another one, whose rollback was forced.
+    """
+    rows = {table: rows[table] + taken_away.get(table, 0) for table in _COUNTED}
     outcomes = sum(
         ledger.get(name, 0) for name in ("created", "duplicate", "conflict", "quarantined")
     ) + sum(ledger.get("skipped", {}).values())

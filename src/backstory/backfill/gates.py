@@ -67,7 +67,8 @@ def outcomes_that_differ(connection: Connection, gate: Gate, now: datetime) -> F
     for run in connection.execute(sql("rows_of_runs")).mappings():
         ledger = stage_counts(connection, run["id"], PartitionStage.WRITE)
         read = stage_counts(connection, run["id"], PartitionStage.READ)
-        said += [f"Run {short_id(run['id'])}: {each}" for each in sums(ledger, read, dict(run))]
+        found = sums(ledger, read, dict(run), taken_away=run["taken_away"] or {})
+        said += [f"Run {short_id(run['id'])}: {each}" for each in found]
     return Found(len(said), tuple(said[:OFFENDERS_SHOWN]))
 
 

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection
 
+from backstory.backfill.obstacles import Blocker, blockers, forced, remove_obstacles
 from backstory.backfill.spill import Spill
 from backstory.errors import RecordRefused, RunError
 from backstory.extract.customers import HUB_LIMIT
@@ -35,50 +35,6 @@ AUDIT_ACTION = "rollback"
 _ANALYZE_ROWS = 1000
 
 
-@dataclass(frozen=True)
-class Obstacle:
-    """A kind of row that may stand on a run's rows: what counts it, and what force does to it."""
-
-    name: str
-    words: str
-    counted_by: str
-    removed_by: str | None
-
-
-# In the order in which force removes them: what names a row goes before the row.
-OBSTACLES: tuple[Obstacle, ...] = (
-    Obstacle("confirmations", "confirmations", "blocking_confirmations", "remove_confirmations"),
-    Obstacle(
-        "notes",
-        "memory notes that a person confirmed or rejected",
-        "blocking_notes",
-        "remove_notes",
-    ),
-    Obstacle("tool_calls", "calls of agents' tools", "blocking_tool_calls", "remove_tool_calls"),
-    Obstacle("jobs", "jobs with their items and events", "blocking_jobs", "remove_jobs"),
-    Obstacle("addresses", "addresses", "blocking_addresses", "remove_addresses"),
-    Obstacle("claims", "identities that customers claimed", "blocking_claims", "remove_claims"),
-    Obstacle(
-        "messages",
-        "messages in its conversations",
-        "blocking_messages",
-        "remove_messages_of_others",
-    ),
-    Obstacle(
-        "conversations",
-        "conversations with its leads",
-        "blocking_conversations",
-        "remove_conversations_of_others",
-    ),
-    Obstacle(
-        "conflicts",
-        "records that lost against its own",
-        "blocking_conflicts",
-        "remove_conflicts_of_others",
-    ),
-    Obstacle("retries", "records it had quarantined", "blocking_retries", None),
-)
-
 # What a run's own rows are removed by, in order: what names a row goes before the row.
 _OWN = {
     "memory_notes": "remove_derived_notes",
@@ -92,22 +48,14 @@ _OWN = {
 
 
 @dataclass(frozen=True)
-class Blocker:
-    """Rows in the way; where they are another run's, `run_id` is the one to roll back first."""
-
-    name: str
-    count: int
-    run_id: UUID | None
-    sentence: str
-
-
-@dataclass(frozen=True)
 class RollbackPlan:
-    """What a rollback would remove and restore, by table, and what blocks it."""
+    """What a rollback would do, in the words of its report, and what blocks it."""
 
     run: Run
     removed: dict[str, int]
     restored: dict[str, int]
+    forced: dict[str, int]
+    kept: dict[str, int]
     blockers: list[Blocker]
 
     def as_json(self) -> dict[str, Any]:
@@ -116,6 +64,8 @@ class RollbackPlan:
             "run_id": str(self.run.id),
             "removed": self.removed,
             "restored": self.restored,
+            "forced": self.forced,
+            "kept": self.kept,
             "blockers": [asdict(blocker) for blocker in self.blockers],
         }
 
@@ -140,16 +90,24 @@ class RollbackReport:
 
 
 def plan_rollback(connection: Connection, run: Run) -> RollbackPlan:
-    """Return what a rollback of `run` would do, and what stands in its way; writes nothing."""
+    """Return what a rollback of `run` would do, and what stands in its way; writes nothing.
+
+    `removed`, `restored` and `kept` are the report's; so is `forced`, which is what `force` adds.
+    Raises RunError while the run is worked on, and when it was rolled back already.
+    """
     with translated():
+        _refuse_busy(connection, run)
         values = _values(connection, run)
         removed = connection.execute(sql("rows_leaving"), values).one()._asdict()
-        restored = connection.execute(sql("rows_restored"), values)
+        rows = connection.execute(sql("rows_of_run"), {"run_id": run.id}).one()
+        standing = blockers(connection, values)
         return RollbackPlan(
             run=run,
             removed=_some(removed),
-            restored={row.table_name: row.rows for row in restored},
-            blockers=_blockers(connection, values),
+            restored=_restored(connection, values),
+            forced=forced(standing),
+            kept=_some({n: getattr(rows, n) - removed[n] for n in ("leads", "customers")}),
+            blockers=standing,
         )
 
 
@@ -158,30 +116,12 @@ def _values(connection: Connection, run: Run) -> dict[str, Any]:
     return {"run_id": run.id, "customers": uuid_array(map(bytes, keys))}
 
 
+def _restored(connection: Connection, values: Mapping[str, Any]) -> dict[str, int]:
+    return {row.table_name: row.rows for row in connection.execute(sql("rows_restored"), values)}
+
+
 def _some(counts: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
-
-
-def _blockers(connection: Connection, values: Mapping[str, Any]) -> list[Blocker]:
-    return [
-        Blocker(obstacle.name, row.rows, row.run_id, _sentence(obstacle, row.rows, row.run_id))
-        for obstacle in OBSTACLES
-        for row in connection.execute(sql(obstacle.counted_by), values)
-        if row.rows
-    ]
-
-
-def _sentence(obstacle: Obstacle, count: int, run_id: UUID | None) -> str:
-    if run_id is None:
-        live = "live " if obstacle.name in _WRITTEN_BY_RUNS else ""
-        said = f"{live}{obstacle.words}: {count:,}."
-    else:
-        name = short_id(run_id)
-        said = f"{obstacle.words}, of run {name}: {count:,} (`backstory rollback {name}` first)."
-    return said[0].upper() + said[1:]
-
-
-_WRITTEN_BY_RUNS = frozenset({"messages", "conversations"})
 
 
 # --- the rollback ----------------------------------------------------------------------------
@@ -214,12 +154,16 @@ def _look_up(connection: Connection, reference: str) -> Run:
     """Return a run that nobody works on; raise RunError otherwise."""
     with connection.begin():
         run = runs.get_run(connection, reference)
-        name = short_id(run.id)
-        if run.status is RunStatus.ROLLED_BACK:
-            raise RunError(f"Run {name} was rolled back already.")
-        if is_led(connection, run.id) or _has_workers(connection, run):
-            raise RunError(f"Run {name} is at work: `backstory cancel {name}` first.")
+        _refuse_busy(connection, run)
     return run
+
+
+def _refuse_busy(connection: Connection, run: Run) -> None:
+    name = short_id(run.id)
+    if run.status is RunStatus.ROLLED_BACK:
+        raise RunError(f"Run {name} was rolled back already.")
+    if is_led(connection, run.id) or _has_workers(connection, run):
+        raise RunError(f"Run {name} is at work: `backstory cancel {name}` first.")
 
 
 def _has_workers(connection: Connection, run: Run) -> bool:
@@ -238,13 +182,11 @@ def _roll_back(
     connection.execute(sql("lock_linking"))
     lock_leads(connection, (every.to_bytes(2) for every in range(1 << 16)))
     values = _values(connection, run)
-    blockers = _blockers(connection, values)
-    if blockers and not force:
-        raise _blocked(run, blockers)
-    restored = {
-        row.table_name: row.rows for row in connection.execute(sql("rows_restored"), values)
-    }
-    forced = _remove_obstacles(connection, values) if blockers else {}
+    standing = blockers(connection, values)
+    if standing and not force:
+        raise _blocked(run, standing)
+    restored = _restored(connection, values)
+    taken_away = remove_obstacles(connection, values) if standing else {}
     values |= _moved_on(connection, run)
     removed = _remove_own(connection, values, watch)
     watch.begin("restore")
@@ -254,7 +196,7 @@ def _roll_back(
         run_id=str(run.id),
         removed=_some(removed),
         restored=restored,
-        forced=forced,
+        forced=taken_away,
         kept=_some(kept),
         seconds_by_step={step: round(spent, 3) for step, spent in watch.seconds.items()},
     )
@@ -266,22 +208,12 @@ def _roll_back(
     return report
 
 
-def _blocked(run: Run, blockers: Iterable[Blocker]) -> RunError:
+def _blocked(run: Run, standing: Iterable[Blocker]) -> RunError:
     return RunError(
         f"Run {short_id(run.id)} cannot be rolled back; nothing was changed. On it stand: "
-        + " ".join(blocker.sentence for blocker in blockers)
+        + " ".join(blocker.sentence for blocker in standing)
         + " --force removes all that too."
     )
-
-
-def _remove_obstacles(connection: Connection, values: Mapping[str, Any]) -> dict[str, int]:
-    """Delete what stands on the run; return how many rows of which kind."""
-    found = {
-        obstacle.name: connection.execute(sql(obstacle.removed_by), values).rowcount
-        for obstacle in OBSTACLES
-        if obstacle.removed_by
-    }
-    return _some(found)
 
 
 def _remove_own(

@@ -107,12 +107,11 @@ class _Settling:
 
 
 def _undo_merges(connection: Connection, run_id: UUID) -> int:
-    """Undo a run's merges, those of its last linking first; return how many."""
+    """Undo a run's merges, those of its last linking first; return how many it had made."""
     records = connection.execute(sql("merges_of_run"), {"run_id": run_id}).all()
     for _, together in groupby(records, lambda record: record.merged_at):
         undo(connection, list(together))
-    connection.execute(sql("forget_merges"), {"run_id": run_id})
-    return len(records)
+    return connection.execute(sql("forget_merges"), {"run_id": run_id}).rowcount
 
 
 def _restore_changes(connection: Connection, run_id: UUID) -> None:

@@ -13,7 +13,7 @@ def plan_view(plan: RollbackPlan, *, dry_run: bool, force: bool) -> RenderableTy
     short = str(plan.run.id)[:8]
     shown: list[RenderableType] = [
         heading(f"Rollback of run {short}", "nothing was changed"),
-        facts(_rows(plan.removed, plan.restored)),
+        facts(_rows(plan, force=force)),
     ]
     if plan.blockers:
         mark = ("!", "yellow") if force else ("✗", "red")
@@ -25,11 +25,16 @@ def plan_view(plan: RollbackPlan, *, dry_run: bool, force: bool) -> RenderableTy
     return Group(*shown)
 
 
-def _rows(removed: Mapping[str, int], restored: Mapping[str, int]) -> list[tuple[str, str]]:
-    return [
-        ("removes", _counts(removed) or "nothing"),
-        ("restores", _counts(restored) or "nothing: the run changed no row of others"),
+def _rows(plan: RollbackPlan, *, force: bool) -> list[tuple[str, str]]:
+    rows = [
+        ("removes", _counts(plan.removed) or "nothing"),
+        ("restores", _counts(plan.restored) or "nothing: the run changed no row of others"),
     ]
+    if force and plan.forced:
+        rows.append(("by force", _counts(plan.forced)))
+    if plan.kept:
+        rows.append(("keeps", f"{_counts(plan.kept)}, which others use"))
+    return rows
 
 
 def _counts(rows: Mapping[str, int]) -> str:

@@ -1,5 +1,6 @@
 -- name: customers_leaving
--- Customers a run created that no lead is at any more when its leads are gone and its moves undone.
+-- Customers a run created that no lead is at any more when its leads are gone and its moves undone,
+-- and that no merge of others names.
 WITH moved AS (
     SELECT x.row_id AS id
     FROM run_changes x
@@ -18,10 +19,24 @@ WHERE c.run_id = CAST(:run_id AS uuid) AND NOT EXISTS (
     WHERE l.customer_id = c.id AND l.id NOT IN (SELECT id FROM moved)
       AND (l.run_id IS DISTINCT FROM CAST(:run_id AS uuid) OR EXISTS (
           SELECT FROM run_changes x WHERE x.table_name = 'leads' AND x.row_id = l.id
-              AND x.run_id <> CAST(:run_id AS uuid))));
+              AND x.run_id <> CAST(:run_id AS uuid))))
+  AND NOT EXISTS (SELECT FROM customer_merges m WHERE m.survivor_id = c.id
+                  AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid))
+  AND NOT EXISTS (SELECT FROM customer_merges m WHERE m.absorbed_id = c.id
+                  AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid));
 
 -- name: rows_leaving
--- How many rows of each table a rollback of a run takes away.
+-- How many rows of each table a rollback of a run takes away, beside what blocks it.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), going_jobs AS (
+    SELECT j.id FROM jobs j
+    WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
+       OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR j.conversation_id IN (SELECT id FROM held)
+)
 SELECT (SELECT count(*) FROM messages WHERE run_id = CAST(:run_id AS uuid)) AS messages,
        (SELECT count(*) FROM audit_log WHERE run_id = CAST(:run_id AS uuid)
             AND log <> 'backstory') AS audit_log,
@@ -34,7 +49,18 @@ SELECT (SELECT count(*) FROM messages WHERE run_id = CAST(:run_id AS uuid)) AS m
             AS customer_merges,
        (SELECT count(*) FROM skips WHERE run_id = CAST(:run_id AS uuid)) AS skips,
        (SELECT count(*) FROM quarantine WHERE run_id = CAST(:run_id AS uuid)) AS quarantine,
-       (SELECT count(*) FROM conflicts WHERE run_id = CAST(:run_id AS uuid)) AS conflicts;
+       (SELECT count(*) FROM conflicts WHERE run_id = CAST(:run_id AS uuid)) AS conflicts,
+       (SELECT count(*) FROM memory_notes n
+        WHERE n.status NOT IN ('confirmed', 'rejected')
+          AND (n.run_id = CAST(:run_id AS uuid)
+               OR n.customer_id = ANY (CAST(:customers AS uuid[]))
+               OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+               OR EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
+                          AND m.run_id = CAST(:run_id AS uuid)))
+          AND NOT EXISTS (SELECT FROM going_jobs j WHERE j.id = n.job_id)
+          AND NOT EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
+                          AND m.conversation_id IN (SELECT id FROM held)
+                          AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid))) AS memory_notes;
 
 -- name: rows_restored
 -- How many rows of each table a rollback of a run makes what they were.
@@ -64,10 +90,19 @@ WHERE c.run_id IS DISTINCT FROM CAST(:run_id AS uuid) AND l.run_id = CAST(:run_i
 GROUP BY c.run_id;
 
 -- name: blocking_conflicts
--- Records of other runs that lost against one a run created, by the run that met them.
+-- Records of other runs that lost against one that goes, by the run that met them.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+)
 SELECT x.run_id, count(*) AS rows
-FROM conflicts x JOIN audit_log a ON a.id = x.winner_id
-WHERE x.run_id IS DISTINCT FROM CAST(:run_id AS uuid) AND a.run_id = CAST(:run_id AS uuid)
+FROM conflicts x
+WHERE x.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+  AND (EXISTS (SELECT FROM audit_log a
+               WHERE a.id = x.winner_id AND a.run_id = CAST(:run_id AS uuid))
+       OR EXISTS (SELECT FROM messages m WHERE m.id = x.winner_id
+                  AND m.conversation_id IN (SELECT id FROM held)))
 GROUP BY x.run_id;
 
 -- name: blocking_retries
@@ -78,12 +113,18 @@ WHERE q.run_id = CAST(:run_id AS uuid) AND q.resolved_run_id <> q.run_id
 GROUP BY q.resolved_run_id;
 
 -- name: blocking_jobs
--- Jobs of customers who leave, or of a run's leads or conversations.
-SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
-FROM jobs j
-WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
-   OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-   OR j.conversation_id IN (SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid));
+-- Jobs of customers who leave, or of leads and conversations that go.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), going_jobs AS (
+    SELECT j.id FROM jobs j
+    WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
+       OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR j.conversation_id IN (SELECT id FROM held)
+)
+SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows FROM going_jobs;
 
 -- name: blocking_addresses
 -- Addresses of customers who leave.
@@ -97,51 +138,90 @@ FROM customer_identities i
 WHERE i.customer_id = ANY (CAST(:customers AS uuid[])) AND i.provenance = 'claimed';
 
 -- name: blocking_confirmations
--- Confirmations in a run's conversations, of customers who leave, or of what a run wrote.
+-- Confirmations of customers who leave, in conversations that go, or of leads, jobs, messages and notes that go.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), going_jobs AS (
+    SELECT j.id FROM jobs j
+    WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
+       OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR j.conversation_id IN (SELECT id FROM held)
+)
 SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
 FROM confirmations k
 WHERE k.customer_id = ANY (CAST(:customers AS uuid[]))
-   OR k.conversation_id IN (SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid))
+   OR k.conversation_id IN (SELECT id FROM held)
    OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
-   OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id AND m.run_id = CAST(:run_id AS uuid))
+   OR EXISTS (SELECT FROM going_jobs j WHERE j.id = k.source_id)
+   OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id
+              AND (m.run_id = CAST(:run_id AS uuid) OR m.conversation_id IN (SELECT id FROM held)))
    OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
-              WHERE n.id = k.source_id AND m.run_id = CAST(:run_id AS uuid));
+              WHERE n.id = k.source_id
+                AND (m.run_id = CAST(:run_id AS uuid)
+                     OR m.conversation_id IN (SELECT id FROM held)));
 
 -- name: blocking_tool_calls
--- Calls of tools for customers who leave, or for a run's leads or conversations.
+-- Calls of tools for customers who leave, or for leads and conversations that go.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+)
 SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
 FROM tool_calls t
 WHERE t.customer_id = ANY (CAST(:customers AS uuid[]))
    OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-   OR t.conversation_id IN (SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid));
+   OR t.conversation_id IN (SELECT id FROM held);
 
 -- name: blocking_notes
--- Notes that a person confirmed or rejected, of customers who leave or from what a run wrote.
-SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
-FROM memory_notes n
-WHERE n.status IN ('confirmed', 'rejected')
-  AND (n.customer_id = ANY (CAST(:customers AS uuid[]))
-       OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-       OR EXISTS (SELECT FROM messages m
-                  WHERE m.id = ANY (n.source_message_ids) AND m.run_id = CAST(:run_id AS uuid)));
-
--- name: remove_notes
--- Delete notes of customers who leave, or from what goes; what they had superseded is a candidate again.
-WITH others AS (
+-- Notes that a person confirmed or rejected, of customers who leave or from what a run wrote; and
+-- any that are of jobs that go, or from messages of others that go.
+WITH held AS (
     SELECT c.id FROM conversations c
     WHERE c.run_id = CAST(:run_id AS uuid)
        OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-), going AS (
-    SELECT n.id
-    FROM memory_notes n
-    LEFT JOIN jobs j ON j.id = n.job_id
-    WHERE n.customer_id = ANY (CAST(:customers AS uuid[]))
-       OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), going_jobs AS (
+    SELECT j.id FROM jobs j
+    WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
        OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-       OR j.conversation_id IN (SELECT id FROM others)
+       OR j.conversation_id IN (SELECT id FROM held)
+)
+SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
+FROM memory_notes n
+WHERE n.job_id IN (SELECT id FROM going_jobs)
+   OR EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
+              AND m.conversation_id IN (SELECT id FROM held)
+              AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid))
+   OR (n.status IN ('confirmed', 'rejected')
+       AND (n.customer_id = ANY (CAST(:customers AS uuid[]))
+            OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+            OR EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
+                       AND m.run_id = CAST(:run_id AS uuid))));
+
+-- name: remove_notes
+-- Delete what `blocking_notes` counts; what such a note had superseded is a candidate again.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), going_jobs AS (
+    SELECT j.id FROM jobs j
+    WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
+       OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR j.conversation_id IN (SELECT id FROM held)
+), going AS (
+    SELECT n.id FROM memory_notes n
+    WHERE n.job_id IN (SELECT id FROM going_jobs)
        OR EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
-                  AND (m.run_id = CAST(:run_id AS uuid)
-                       OR m.conversation_id IN (SELECT id FROM others)))
+                  AND m.conversation_id IN (SELECT id FROM held)
+                  AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid))
+       OR (n.status IN ('confirmed', 'rejected')
+           AND (n.customer_id = ANY (CAST(:customers AS uuid[]))
+                OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+                OR EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
+                           AND m.run_id = CAST(:run_id AS uuid))))
 ), freed AS (
     UPDATE memory_notes n
     SET superseded_by_id = NULL,
@@ -151,44 +231,58 @@ WITH others AS (
 DELETE FROM memory_notes n WHERE n.id IN (SELECT id FROM going);
 
 -- name: remove_confirmations
--- Delete what `blocking_confirmations` counts, and what was confirmed of jobs that go.
-DELETE FROM confirmations k
-WHERE k.customer_id = ANY (CAST(:customers AS uuid[]))
-   OR k.conversation_id IN (
-       SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid)
-          OR lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)))
-   OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
-   OR EXISTS (SELECT FROM messages m JOIN conversations c ON c.id = m.conversation_id
-              WHERE m.id = k.source_id AND CAST(:run_id AS uuid) IN (m.run_id, c.run_id))
-   OR EXISTS (SELECT FROM jobs j WHERE j.id = k.source_id
-              AND j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)))
-   OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
-              WHERE n.id = k.source_id AND m.run_id = CAST(:run_id AS uuid));
-
--- name: remove_jobs
--- Delete the jobs of customers who leave, or of a run's leads or conversations, with all that is in them.
-WITH going AS (
+-- Delete what `blocking_confirmations` counts.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), going_jobs AS (
     SELECT j.id FROM jobs j
     WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
        OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-       OR j.conversation_id IN (
-           SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid)
-              OR lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)))
-), items AS (
-    DELETE FROM job_items i WHERE i.job_id IN (SELECT id FROM going)
-), events AS (
-    DELETE FROM job_events e WHERE e.job_id IN (SELECT id FROM going)
+       OR j.conversation_id IN (SELECT id FROM held)
 )
-DELETE FROM jobs j WHERE j.id IN (SELECT id FROM going);
+DELETE FROM confirmations k
+WHERE k.customer_id = ANY (CAST(:customers AS uuid[]))
+   OR k.conversation_id IN (SELECT id FROM held)
+   OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
+   OR EXISTS (SELECT FROM going_jobs j WHERE j.id = k.source_id)
+   OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id
+              AND (m.run_id = CAST(:run_id AS uuid) OR m.conversation_id IN (SELECT id FROM held)))
+   OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
+              WHERE n.id = k.source_id
+                AND (m.run_id = CAST(:run_id AS uuid)
+                     OR m.conversation_id IN (SELECT id FROM held)));
+
+-- name: remove_jobs
+-- Delete what `blocking_jobs` counts, with all that is in it.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), going_jobs AS (
+    SELECT j.id FROM jobs j
+    WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
+       OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR j.conversation_id IN (SELECT id FROM held)
+), items AS (
+    DELETE FROM job_items i WHERE i.job_id IN (SELECT id FROM going_jobs)
+), events AS (
+    DELETE FROM job_events e WHERE e.job_id IN (SELECT id FROM going_jobs)
+)
+DELETE FROM jobs j WHERE j.id IN (SELECT id FROM going_jobs);
 
 -- name: remove_tool_calls
--- Delete the calls of tools for customers who leave, or for a run's leads or conversations.
+-- Delete what `blocking_tool_calls` counts.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+)
 DELETE FROM tool_calls t
 WHERE t.customer_id = ANY (CAST(:customers AS uuid[]))
    OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-   OR t.conversation_id IN (
-       SELECT id FROM conversations WHERE run_id = CAST(:run_id AS uuid)
-          OR lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)));
+   OR t.conversation_id IN (SELECT id FROM held);
 
 -- name: remove_addresses
 -- Delete the addresses of customers who leave.
@@ -200,29 +294,55 @@ DELETE FROM customer_identities i
 WHERE i.customer_id = ANY (CAST(:customers AS uuid[])) AND i.provenance = 'claimed';
 
 -- name: remove_messages_of_others
--- Delete messages of others in conversations a run created or with its leads, and their records.
+-- Delete what `blocking_messages` counts, with the records, and count it by run.
 WITH going AS (
     DELETE FROM messages m
     USING conversations c
     WHERE c.id = m.conversation_id AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
       AND (c.run_id = CAST(:run_id AS uuid)
            OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid)))
-    RETURNING m.id
+    RETURNING m.id, m.run_id
+), records AS (
+    DELETE FROM audit_log a USING going g WHERE a.id = g.id
 )
-DELETE FROM audit_log a USING going g WHERE a.id = g.id;
+SELECT run_id, count(*) AS rows FROM going GROUP BY run_id;
 
 -- name: remove_conversations_of_others
--- Delete the conversations of others with leads a run created.
-DELETE FROM conversations c USING leads l
-WHERE l.id = c.lead_id AND l.run_id = CAST(:run_id AS uuid)
-  AND c.run_id IS DISTINCT FROM CAST(:run_id AS uuid);
+-- Delete what `blocking_conversations` counts, and count it by run.
+WITH gone AS (
+    DELETE FROM conversations c USING leads l
+    WHERE l.id = c.lead_id AND l.run_id = CAST(:run_id AS uuid)
+      AND c.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+    RETURNING c.run_id
+)
+SELECT run_id, count(*) AS rows FROM gone GROUP BY run_id;
+
+-- name: note_taken_away
+-- Write down in a run how many of its rows the forced rollback of another one took away.
+UPDATE backfill_runs r
+SET findings = r.findings || jsonb_build_object('taken_away',
+    coalesce(r.findings -> 'taken_away', jsonb_build_object()) || (
+        SELECT jsonb_object_agg(t.name, CAST(:rows AS bigint) + coalesce(
+            CAST(r.findings #>> ARRAY['taken_away', t.name] AS bigint), 0))
+        FROM unnest(CAST(:tables AS text[])) AS t (name)))
+WHERE r.id = CAST(:run_id AS uuid);
 
 -- name: remove_conflicts_of_others
--- Delete conflicts that others met and whose winner goes with a run, or is gone.
-DELETE FROM conflicts x
-WHERE x.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
-  AND NOT EXISTS (SELECT FROM audit_log a
-                  WHERE a.id = x.winner_id AND a.run_id IS DISTINCT FROM CAST(:run_id AS uuid));
+-- Delete what `blocking_conflicts` counts, and count it by run.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), gone AS (
+    DELETE FROM conflicts x
+    WHERE x.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+      AND (EXISTS (SELECT FROM audit_log a
+                   WHERE a.id = x.winner_id AND a.run_id = CAST(:run_id AS uuid))
+           OR EXISTS (SELECT FROM messages m WHERE m.id = x.winner_id
+                      AND m.conversation_id IN (SELECT id FROM held)))
+    RETURNING x.run_id
+)
+SELECT run_id, count(*) AS rows FROM gone GROUP BY run_id;
 
 -- name: remove_derived_notes
 -- Delete notes nobody confirmed or rejected, of customers who leave or from what a run wrote.

@@ -264,7 +264,7 @@ LIMIT CAST(:shown AS bigint);
 -- What every finished run has left in the tables: the other side of the ledgers.
 SELECT r.id, coalesce(a.rows, 0) AS audit_log, coalesce(m.rows, 0) AS messages,
        coalesce(s.rows, 0) AS skips, coalesce(q.rows, 0) AS quarantine,
-       coalesce(x.rows, 0) AS conflicts
+       coalesce(x.rows, 0) AS conflicts, r.findings -> 'taken_away' AS taken_away
 FROM backfill_runs r
 LEFT JOIN (SELECT run_id, count(*) AS rows FROM audit_log WHERE log <> 'backstory' GROUP BY run_id)
     AS a ON a.run_id = r.id
