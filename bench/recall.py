@@ -1,0 +1,337 @@
+"""Recall inside one customer, on long dialogues whose evidence is known, beside plain BM25.
+
+    python bench/recall.py dialogues.json --mode all
+
+The file has the shape of LoCoMo: dialogues of many sessions, and questions with the turns that
+answer them. It goes the product's own way: an audit log and a list of leads are written, loaded by
+a backfill, one customer a dialogue, and the product's recall is asked. The baseline is bm25s with
+an English stemmer and stop words on "speaker: text caption". Questions of the categories 1 to 4
+count; the fifth asks for what was never said.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import bm25s
+import Stemmer
+from load import drop_schema, embedded_url, fresh_schema
+
+from backstory import BackfillOptions, start
+from backstory.config import Settings
+from backstory.extract.identity import customer_id, message_id
+from backstory.search.recall import recall
+from backstory.store.engine import Database
+
+HERE = Path(__file__).parent
+SCHEMA = "bench_recall"
+DEPTH = 10
+COUNTED = (1, 2, 3, 4)
+METRICS = ("hit@1", "any@5", "any@10", "recall@5", "recall@10", "mrr", "all@10")
+MODES = ("text",)
+_EVIDENCE = re.compile(r"D:?(\d+):(\d+)")
+_SESSION = re.compile(r"session_(\d+)")
+# Turns of a session have no times of their own.
+_BETWEEN_TURNS = timedelta(seconds=30)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a dialogue; `name` is unique in it, as `D3:12`."""
+
+    name: str
+    speaker: str
+    text: str
+    caption: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and the turns that answer it."""
+
+    text: str
+    category: int
+    evidence: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """A dialogue, which becomes a customer, and its questions; `lead` is the id it goes by."""
+
+    lead: str
+    turns: tuple[Turn, ...]
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a ranker made of a question: the best turns, and how long it took in milliseconds."""
+
+    question: Question
+    found: tuple[str, ...]
+    ms: float
+
+
+Ranker = Callable[[str], Sequence[str]]
+
+
+# --- the file ---------------------------------------------------------------------------------
+
+
+def read_dialogues(path: Path) -> list[Dialogue]:
+    """Return the dialogues of a file; questions without a turn that is there are left out."""
+    held = json.loads(path.read_text(encoding="utf-8"))
+    samples = held if isinstance(held, list) else [held]
+    return [_dialogue(sample, number) for number, sample in enumerate(samples, 1)]
+
+
+def _dialogue(sample: dict[str, Any], number: int) -> Dialogue:
+    turns = tuple(_turns(sample["conversation"]))
+    names = {turn.name for turn in turns}
+    questions = [_question(asked) for asked in sample["qa"]]
+    kept = [
+        Question(q.text, q.category, q.evidence & names) for q in questions if q.evidence & names
+    ]
+    return Dialogue(f"dialogue-{number}", turns, tuple(kept))
+
+
+def _turns(conversation: dict[str, Any]) -> Iterable[Turn]:
+    sessions = {int(m[1]): key for key in conversation if (m := _SESSION.fullmatch(key))}
+    for _, key in sorted(sessions.items()):
+        began = _moment(conversation[f"{key}_date_time"])
+        for place, turn in enumerate(conversation[key] or ()):
+            names = turn_names(turn["dia_id"])
+            yield Turn(
+                name=names[0] if names else turn["dia_id"],
+                speaker=turn["speaker"],
+                text=turn.get("text") or "",
+                caption=turn.get("blip_caption") or "",
+                at=began + place * _BETWEEN_TURNS,
+            )
+
+
+def _moment(written: str) -> datetime:
+    """Read a time as `1:56 pm on 8 May, 2023`."""
+    return datetime.strptime(written.strip(), "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
+
+
+def turn_names(written: str) -> list[str]:
+    """Return the turns named in a string that may hold several, as `D8:6; D9:17`."""
+    return [f"D{int(session)}:{int(turn)}" for session, turn in _EVIDENCE.findall(written)]
+
+
+def _question(asked: dict[str, Any]) -> Question:
+    evidence = asked.get("evidence") or []
+    listed = [evidence] if isinstance(evidence, str) else evidence
+    names = frozenset(name for written in listed for name in turn_names(str(written)))
+    return Question(str(asked["question"]), int(asked["category"]), names)
+
+
+# --- the product --------------------------------------------------------------------------------
+
+
+def load(database: Database, dialogues: list[Dialogue], folder: Path) -> None:
+    """Write the dialogues as an audit log with its leads, and backfill them."""
+    audit, leads = folder / "audit.jsonl", folder / "leads.jsonl"
+    _write(leads, (_lead(dialogue) for dialogue in dialogues))
+    _write(audit, (record for dialogue in dialogues for record in _records(dialogue)))
+    report = start(database, folder, BackfillOptions(audit=(str(audit),), leads=(str(leads),)))
+    if not report.clean:
+        raise SystemExit("The dialogues were not loaded whole: is the file damaged?")
+
+
+def _write(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def _lead(dialogue: Dialogue) -> dict[str, Any]:
+    began = dialogue.turns[0].at.isoformat()
+    return {"id": dialogue.lead, "channel": "messenger", "created_at": began}
+
+
+def _records(dialogue: Dialogue) -> Iterable[dict[str, Any]]:
+    customer = dialogue.turns[0].speaker
+    for turn in dialogue.turns:
+        payload: dict[str, Any] = {"text": turn.text, "author": turn.speaker}
+        if turn.caption:
+            payload["attachments"] = [{"type": "image", "caption": turn.caption}]
+        yield {
+            "id": _audit_id(dialogue, turn),
+            "lead_id": dialogue.lead,
+            "actor": "customer" if turn.speaker == customer else "agent",
+            "action": "message_received" if turn.speaker == customer else "message_sent",
+            "payload": payload,
+            "created_at": turn.at.isoformat(),
+        }
+
+
+def _audit_id(dialogue: Dialogue, turn: Turn) -> str:
+    return f"{dialogue.lead}/{turn.name}"
+
+
+def product(database: Database, dialogue: Dialogue) -> Ranker:
+    """Return the product's recall in the dialogue's customer."""
+    person = uuid.UUID(bytes=customer_id(dialogue.lead))
+    names = {
+        uuid.UUID(bytes=message_id("audit", _audit_id(dialogue, turn))): turn.name
+        for turn in dialogue.turns
+    }
+
+    def ask(question: str) -> list[str]:
+        with database.engine.connect() as connection:
+            answer = recall(connection, person, question, k=DEPTH)
+        return [names[hit.message_id] for hit in answer.hits]
+
+    return ask
+
+
+# --- the baseline ---------------------------------------------------------------------------------
+
+
+def baseline(dialogue: Dialogue) -> Ranker:
+    """Return plain BM25 over the dialogue's turns."""
+    stemmer = Stemmer.Stemmer("english")
+    texts = [f"{turn.speaker}: {turn.text} {turn.caption}" for turn in dialogue.turns]
+    ranker = bm25s.BM25()
+    tokens = bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, show_progress=False)
+    ranker.index(tokens, show_progress=False)
+
+    def ask(question: str) -> list[str]:
+        asked = bm25s.tokenize([question], stopwords="en", stemmer=stemmer, show_progress=False)
+        depth = min(DEPTH, len(texts))
+        places, _ = ranker.retrieve(asked, k=depth, show_progress=False)
+        return [dialogue.turns[place].name for place in places[0]]
+
+    return ask
+
+
+# --- the score ----------------------------------------------------------------------------------
+
+
+def answers(dialogue: Dialogue, ask: Ranker) -> list[Answer]:
+    """Ask every question that counts, in order."""
+    found = []
+    for question in dialogue.questions:
+        if question.category in COUNTED:
+            began = time.perf_counter()
+            names = tuple(ask(question.text))
+            found.append(Answer(question, names, (time.perf_counter() - began) * 1000))
+    return found
+
+
+def score(given: Sequence[Answer]) -> dict[str, Any]:
+    """Return the metrics over some answers; all@10 is of questions with several turns."""
+    several = [a for a in given if len(a.question.evidence) > 1]
+    row: dict[str, Any] = {"questions": len(given), "several": len(several)}
+    row |= {
+        "hit@1": _mean(_hits(a, 1) > 0 for a in given),
+        "any@5": _mean(_hits(a, 5) > 0 for a in given),
+        "any@10": _mean(_hits(a, 10) > 0 for a in given),
+        "recall@5": _mean(_hits(a, 5) / len(a.question.evidence) for a in given),
+        "recall@10": _mean(_hits(a, 10) / len(a.question.evidence) for a in given),
+        "mrr": _mean(_reciprocal_rank(a) for a in given),
+        "all@10": _mean(_hits(a, 10) == len(a.question.evidence) for a in several),
+    }
+    times = sorted(a.ms for a in given)
+    row["p50_ms"] = round(statistics.median(times), 2) if times else None
+    row["p95_ms"] = round(times[max(0, -(-len(times) * 95 // 100) - 1)], 2) if times else None
+    return row
+
+
+def _hits(answer: Answer, depth: int) -> int:
+    return len(answer.question.evidence & set(answer.found[:depth]))
+
+
+def _reciprocal_rank(answer: Answer) -> float:
+    for rank, name in zip(count(1), answer.found, strict=False):
+        if name in answer.question.evidence:
+            return 1 / rank
+    return 0.0
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return round(statistics.fmean(listed), 4) if listed else None
+
+
+def report(given: Sequence[Answer]) -> dict[str, Any]:
+    """Return the metrics overall and by category."""
+    categories = sorted({a.question.category for a in given})
+    return {
+        "overall": score(given),
+        "by_category": {
+            str(c): score([a for a in given if a.question.category == c]) for c in categories
+        },
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the figures as a table for reading."""
+    head = f"{'':24}" + "".join(f"{name:>10}" for name in ("n", *METRICS, "p50_ms", "p95_ms"))
+    lines = [head]
+    for ranker, figures in {"baseline": result["baseline"], **result["modes"]}.items():
+        rows = {ranker: figures["overall"]}
+        rows |= {f"  category {c}": row for c, row in figures["by_category"].items()}
+        lines += [_line(name, row) for name, row in rows.items()]
+    return "\n".join(lines)
+
+
+def _line(name: str, row: dict[str, Any]) -> str:
+    cells = [f"{row['questions']:>10}"]
+    cells += [f"{'-' if row[m] is None else format(row[m], '.3f'):>10}" for m in METRICS]
+    cells += [f"{row[m]:>10.2f}" for m in ("p50_ms", "p95_ms")]
+    return f"{name:24}" + "".join(cells)
+
+
+def measure(database: Database, dialogues: list[Dialogue], modes: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of the baseline and of each mode."""
+    plain = [a for dialogue in dialogues for a in answers(dialogue, baseline(dialogue))]
+    result: dict[str, Any] = {"baseline": report(plain), "modes": {}}
+    for mode in modes:
+        asked = [a for d in dialogues for a in answers(d, product(database, d))]
+        result["modes"][mode] = report(asked)
+    return result
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--mode", choices=(*MODES, "all"), default="all")
+    parser.add_argument("--database", default=Settings().database_url)
+    parser.add_argument("--data", type=Path, default=HERE / "data")
+    parser.add_argument("--keep", action="store_true", help="leave what was loaded in its schema")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Load the dialogues, ask, print."""
+    wish = _arguments()
+    dialogues = read_dialogues(wish.path)
+    url = wish.database or embedded_url(wish.data)
+    fresh_schema(url, SCHEMA)
+    database = Database.open(url, SCHEMA)
+    with tempfile.TemporaryDirectory() as folder:
+        load(database, dialogues, Path(folder))
+        modes = MODES if wish.mode == "all" else (wish.mode,)
+        result = measure(database, dialogues, modes)
+    database.engine.dispose()
+    if not wish.keep:
+        drop_schema(url, SCHEMA)
+    sys.stdout.write((json.dumps(result, indent=1) if wish.json else table(result)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

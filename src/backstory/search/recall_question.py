@@ -1,0 +1,154 @@
+"""Reads a question: whom it names, what time it speaks of, and what kind of answer it wants."""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from backstory.model import Role
+
+# Who is meant where nobody is named; a customer's latest words may speak of "your technician".
+_ROLE_WORDS = {
+    Role.USER: ("customer", "client"),
+    Role.ASSISTANT: ("agent", "assistant", "representative", "technician"),
+}
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september",
+    "october", "november", "december",
+)  # fmt: skip
+_WANTS_TIME = re.compile(
+    r"\bwhen\b|\bhow long\b|\bwhat (?:date|day|month|year|time)\b|\bwhich (?:month|year|day)\b"
+)
+_WANTS_NUMBER = re.compile(r"\bhow (?:many|often|much)\b")
+_WANTS_NAME = re.compile(
+    r"\bwho\b|\bwhom\b|\bwhere\b|\bnames?\b|\bwhich\b|\bcalled\b"
+    r"|\bwhat (?:book|movie|film|game|song|band|brand|company|city|country|place|state|street)s?\b"
+)
+_MONTH = "|".join(_MONTHS)
+_ISO = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_MONTH_DAY = re.compile(
+    rf"\b({_MONTH}) (\d{{1,2}})(?:st|nd|rd|th)?\b(?!\d)|"
+    rf"\b(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTH})\b"
+)
+_MONTH_ONLY = re.compile(rf"\b(?:in|of|during|since|last|early|late|mid|this) ({_MONTH})\b")
+_MONTH_YEAR = re.compile(rf"\b({_MONTH}),? (?:of )?\d{{4}}\b")
+_YEAR = re.compile(r"\b((?:19|20)\d\d)\b")
+_AGO = re.compile(r"\b(\d{1,3}|an?|two|three|four|five|six) (day|week|month|year)s? ago\b")
+_COUNTS = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
+# What happened on a day is often told some days later.
+_TOLD_LATER = timedelta(days=8)
+_TOLD_BEFORE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time that a question speaks of; `weight` is 1 for a month, 2 for a day."""
+
+    since: datetime
+    until: datetime
+    weight: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: the words to look for, and what the answer may look like.
+
+    `speaker` is the one author or role the question names, None if it names nobody or several.
+    """
+
+    words: tuple[str, ...]
+    speaker: str | None
+    wants_time: bool
+    wants_number: bool
+    wants_name: bool
+    months: tuple[tuple[int, int | None], ...]
+    spans: tuple[Span, ...]
+
+    def time_weight(self, moment: datetime) -> float:
+        """Return how well a moment fits the time the question speaks of, 0 if it names none."""
+        best = max((s.weight for s in self.spans if s.since <= moment < s.until), default=0.0)
+        if not best and any(
+            month == moment.month and year in (None, moment.year) for month, year in self.months
+        ):
+            best = 0.5 if self.spans else 1.0
+        return best
+
+
+def read_question(
+    text: str,
+    words: Collection[str],
+    *,
+    authors: Mapping[str, Collection[str]],
+    now: datetime,
+) -> Question:
+    """Read a question from its text, its words in the index, and the words of authors' names."""
+    said = text.lower()
+    named = {author for author, names in authors.items() if not set(words).isdisjoint(names)}
+    names = {name for author in named for name in authors[author]}
+    months, spans = _times(said, now)
+    return Question(
+        words=tuple(word for word in words if word not in names),
+        speaker=named.pop() if len(named) == 1 else None if named else _role_named(said),
+        wants_time=_WANTS_TIME.search(said) is not None,
+        wants_number=_WANTS_NUMBER.search(said) is not None,
+        wants_name=_WANTS_NAME.search(said) is not None,
+        months=months,
+        spans=spans,
+    )
+
+
+def _role_named(said: str) -> str | None:
+    found = [
+        role
+        for role, words in _ROLE_WORDS.items()
+        if any(re.search(rf"\b{word}\b", said) for word in words)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _times(said: str, now: datetime) -> tuple[tuple[tuple[int, int | None], ...], tuple[Span, ...]]:
+    """Return the months and the stretches of time that a text names, in UTC."""
+    years = [int(year) for year in _YEAR.findall(said)]
+    year = years[0] if years else None
+    months = [m[1] for pattern in (_MONTH_ONLY, _MONTH_YEAR) for m in pattern.finditer(said)]
+    spans = [_around(int(y), int(m), int(d), 2.0) for y, m, d in _ISO.findall(said)]
+    for match in _MONTH_DAY.finditer(said):
+        name, day = match[1] or match[4], int(match[2] or match[3])
+        months.append(name)
+        likely = (year,) if year else (now.year, now.year - 1)
+        spans += [_around(y, _MONTHS.index(name) + 1, day, 2.0) for y in likely]
+    if not months and not spans:
+        spans += [_whole_year(each) for each in years]
+    spans += _relative(said, now)
+    named = dict.fromkeys((_MONTHS.index(name) + 1, year) for name in months)
+    return tuple(named), tuple(span for span in spans if span is not None)
+
+
+def _around(year: int, month: int, day: int, weight: float) -> Span | None:
+    try:
+        moment = datetime(year, month, day, tzinfo=UTC)
+        return Span(moment - _TOLD_BEFORE, moment + _TOLD_LATER, weight)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _whole_year(year: int) -> Span:
+    return Span(datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC), 1.0)
+
+
+def _relative(said: str, now: datetime) -> list[Span | None]:
+    """Read "yesterday", "last week" and "two months ago", as seen from now."""
+    days = [
+        (_DAYS[unit], int(_COUNTS.get(count, 0) or count)) for count, unit in _AGO.findall(said)
+    ]
+    days += [(1, 1)] * ("yesterday" in said)
+    days += [(length, 1) for unit, length in _DAYS.items() if f"last {unit}" in said]
+    return [
+        Span(
+            now - timedelta(days=length * (back + 0.5)),
+            now - timedelta(days=length * (back - 0.5) - 1),
+            2.0 if length <= _DAYS["week"] else 1.0,
+        )
+        for length, back in days
+    ]
