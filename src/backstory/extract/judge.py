@@ -5,7 +5,7 @@ is left with its reason. The backfill and live writing judge by the same rules.
 """
 
 from collections.abc import Mapping
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -47,6 +47,11 @@ class Taken(NamedTuple):
     content: bytes
     attachment_text: bytes | None
     replaced: int
+
+    @property
+    def moment(self) -> datetime:
+        """When it happened."""
+        return from_microseconds(self.created_us)
 
 
 class Left(NamedTuple):

@@ -34,9 +34,16 @@ def tune_for_load(connection: Connection) -> None:
 
 
 def lock_leads(connection: Connection, keys: Iterable[bytes]) -> None:
-    """Take turns with other writers of these leads until the transaction ends."""
-    slots = sorted({(key[0] << 8 | key[1]) % _LOCK_SLOTS for key in keys})
-    connection.execute(sql("lock_leads"), {"slots": slots})
+    """Take turns with other writers of these leads until the transaction ends.
+
+    Once a transaction, before anything else is written in it, and after the lock on linking.
+    """
+    connection.execute(sql("lock_leads"), {"slots": lock_slots(keys)})
+
+
+def lock_slots(keys: Iterable[bytes]) -> list[int]:
+    """Return the locks of these leads, in the order in which everybody takes them."""
+    return sorted({(key[0] << 8 | key[1]) % _LOCK_SLOTS for key in keys})
 
 
 def unknown_records(
@@ -142,10 +149,12 @@ def add_conversations(
 _FIRST = field(bytes(8))
 
 
-def conversation_metadata(stage: str | None, started_at: datetime | None) -> dict[str, Any]:
-    """Return what a backfilled conversation says of its own making, without any clock."""
+def conversation_metadata(
+    stage: str | None, started_at: datetime | None, source: str = SOURCE_BACKFILL
+) -> dict[str, Any]:
+    """Return what a conversation says of its own making, without any clock."""
     return {
-        "source": SOURCE_BACKFILL,
+        "source": source,
         "leadStage": stage,
         "createdBy": CREATED_BY,
         "createdAt": started_at,
@@ -237,10 +246,18 @@ class JsonText(NamedTuple):
 
 
 def add_own_audit(
-    connection: Connection, *, run_id: uuid.UUID, action: str, payload: Mapping[str, Any]
+    connection: Connection,
+    *,
+    run_id: uuid.UUID | None,
+    action: str,
+    payload: Mapping[str, Any],
+    subject: object = None,
 ) -> None:
-    """Write what Backstory did into the log `backstory`, once for each run and action."""
-    audit_id = f"{action}:{run_id}"
+    """Write what Backstory did into the log `backstory`, once for each action and subject.
+
+    The subject is the run, or whatever else the deed was done to.
+    """
+    audit_id = f"{action}:{subject or run_id}"
     written = orjson.dumps(payload)
     connection.execute(
         sql("add_own_audit"),

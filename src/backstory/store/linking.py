@@ -17,6 +17,7 @@ from backstory.extract.identity import lead_id
 from backstory.extract.leads import Key, LeadRecord
 from backstory.extract.parse import microseconds
 from backstory.model import LeadSource
+from backstory.store.backfill import lock_leads
 from backstory.store.bulk import copy_rows, field, uuid_array
 from backstory.store.engine import driver_of, translated
 from backstory.store.identities import project_identities
@@ -85,16 +86,20 @@ def link_leads(
     run_id: UUID | None,
     source: LeadSource,
     hub_limit: int = HUB_LIMIT,
+    also_locking: Iterable[bytes] = (),
 ) -> LinkOutcome:
     """Take the leads and link them, in the open transaction of `connection`.
 
     A list says all there is about a lead; any other source adds, and blanks nothing. With a
     `run_id` (of a row in `backfill_runs`) everything can be undone by `unlinking.unlink_run`.
+    `also_locking` are keys of further leads that the transaction will write to.
     """
     with translated():
         connection.execute(sql("lock_linking"))
         with Intake(Knowledge(connection), sparing=source is not LeadSource.LIST) as intake:
             assignment = _decide(intake, leads, hub_limit)
+            # Whoever writes messages of a lead that may change hands does so before or after.
+            lock_leads(connection, (*_known_keys(intake.census), *also_locking))
             _Writer(connection, run_id, source).write(intake, assignment)
             return _outcome(intake, assignment)
 
@@ -125,6 +130,13 @@ def relink(
         intake.revisit([each.bytes for each in customers], keys)
         assignment = _assign(intake, hub_limit)
         _Writer(connection, None, LeadSource.LIST).write(intake, assignment)
+
+
+def _known_keys(census: Census) -> Iterator[bytes]:
+    """Yield the keys of the leads that have a customer by now."""
+    for lead, external_id in enumerate(census.external_ids):
+        if census.owner(lead) is not None:
+            yield lead_id(external_id)
 
 
 def _decide(intake: Intake, leads: Iterable[LeadRecord], hub_limit: int) -> Assignment:

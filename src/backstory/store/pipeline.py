@@ -1,0 +1,57 @@
+"""Sends several named statements at once: one round trip, and one planning for many calls."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, cast
+
+import psycopg
+from psycopg.rows import namedtuple_row
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from backstory.store.engine import driver_of, translated
+from backstory.store.statements import sql
+
+# A statement's name and its parameters.
+Step = tuple[str, Mapping[str, Any]]
+
+
+def pipelined(
+    connection: Connection, steps: Sequence[Step], *, commit: bool = False
+) -> list[list[Any]]:
+    """Execute named statements in their order; return the rows of each, as named tuples.
+
+    With `commit` the transaction ends with them: what the caller does with it afterwards, does
+    nothing. Statements are prepared once a session.
+    """
+    with translated(), _preparing(connection) as driver, driver.pipeline():
+        cursors = [
+            driver.cursor(row_factory=namedtuple_row).execute(_as_psycopg(name), values)
+            for name, values in steps
+        ]
+        if commit:
+            driver.commit()
+        return [cursor.fetchall() for cursor in cursors]
+
+
+@contextmanager
+def _preparing(connection: Connection) -> "Iterator[psycopg.Connection[Any]]":
+    driver = driver_of(connection)
+    driver.prepare_threshold = 0
+    try:
+        yield driver
+    except psycopg.Error:
+        if driver.closed:
+            # SQLAlchemy has not seen it happen, and would hand the connection out again.
+            connection.invalidate()
+        raise
+    finally:
+        driver.prepare_threshold = None
+
+
+@cache
+def _as_psycopg(name: str) -> bytes:
+    """Return a named statement with its parameters as the driver writes them."""
+    written = str(sql(name).compile(dialect=cast("Any", PGDialect_psycopg)()))
+    return written.encode()
