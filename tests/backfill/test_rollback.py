@@ -196,7 +196,7 @@ def test_the_time_of_the_last_message_follows_what_is_left(world: World) -> None
     sound(world)
 
 
-@settings(max_examples=25, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(some_runs, st.randoms(use_true_random=False))
 def test_any_runs_taken_back_in_any_order_leave_what_was_before(
     world: World, loads: list[tuple[Any, Any]], chance: random.Random

@@ -2,6 +2,7 @@
 
 import json
 import random
+import uuid
 from collections import defaultdict
 from datetime import UTC
 from pathlib import Path
@@ -18,6 +19,7 @@ from linked import (
     link,
     rows,
     start_run,
+    take_back,
     value,
     versions,
 )
@@ -291,3 +293,36 @@ def test_an_id_may_be_any_text_and_a_long_messenger_id_links_nothing(connection)
 def test_a_list_is_read_once_so_it_may_be_a_stream(connection):
     stream = (lead(f"l{n}", n, psid=str(n % 3)) for n in range(10))
     assert link(connection, *stream).customers_created == 3
+
+
+def test_a_customer_whom_all_leads_have_left_is_taken_up_again_by_the_lead_that_founded_it(
+    connection,
+):
+    """Whatever people have written of it is still there; another id would be another person."""
+    founder = uuid.UUID(bytes=customer_id("a"))
+    insert(connection, "customers", id=founder, created_at=START)
+    address = insert(
+        connection, "customer_addresses", customer_id=founder, line1="1 Oak", normalized_key="1 oak"
+    )
+    insert(connection, "jobs", customer_id=founder, title="haul", service_address_id=address)
+    run = start_run(connection)
+    planned = plan_links(connection, [lead("a", psid="1")])
+    outcome = link(connection, lead("a", psid="1"), run=run)
+    assert planned == outcome
+    assert (outcome.leads_linked, outcome.customers_created) == (1, 0)
+    assert rows(connection, "SELECT customer_id FROM leads") == [(founder,)]
+    assert rows(connection, "SELECT count(*) FROM customers") == [(1,)]
+    check_links(connection, HUB_LIMIT)
+    undone = take_back(connection, run)
+    assert (undone.leads_deleted, undone.customers_deleted) == (1, 0)
+    assert value(connection, "SELECT service_address_id FROM jobs") == address
+    assert value(connection, "SELECT run_id FROM customers") is None
+
+
+def test_a_customer_with_other_leads_is_not_taken_up_by_the_lead_that_founded_it(connection):
+    link(connection, lead("a", 0, psid="1"), lead("b", 1, psid="1"))
+    connection.execute(text("DELETE FROM leads WHERE external_id = 'a'"))
+    link(connection, lead("a", 0, psid="2"))
+    ((again,), (other,)) = rows(connection, "SELECT customer_id FROM leads ORDER BY external_id")
+    assert other.bytes == customer_id("a")
+    assert again != other

@@ -36,7 +36,7 @@ class Owner(NamedTuple):
 
 
 class Founding(NamedTuple):
-    """A customer to be made for a lead, or to be brought back from a merge that no longer holds."""
+    """A customer to be made for a lead, or to be taken up again: after a merge, or without leads."""
 
     customer: bytes
     lead: int
@@ -59,7 +59,7 @@ class Move(NamedTuple):
     target: bytes
 
 
-# Which of these customers exist: id -> whether it was merged into another.
+# Which of these customers exist: id -> whether it is free, merged into another or without a lead.
 Standing = Callable[[Sequence[bytes]], Mapping[bytes, bool]]
 # Pairs of customers that a person took apart again.
 Apart = Collection[tuple[bytes, bytes]]
@@ -212,7 +212,7 @@ def _found(
         ids = [_customer_id(census.external_ids[lead], ordinal) for lead in waiting]
         exists = standing(ids)
         pairs = list(zip(waiting, ids, strict=True))
-        # A customer of that id who was not merged away has other leads: keep off.
+        # A customer of that id who stands has other leads: keep off.
         founded += [
             Founding(each, lead, revived=each in exists)
             for lead, each in pairs

@@ -148,8 +148,8 @@ class Knowledge:
         return map(_known_lead, self._rows("leads_of_customers", customers))
 
     def standing(self, ids: Sequence[bytes]) -> dict[bytes, bool]:
-        """Return which of these customers exist, and whether they were merged away."""
-        return {row.id: row.merged for row in self._rows("standing_customers", ids)}
+        """Return which of these customers exist, and whether they are free to be taken up again."""
+        return {row.id: row.free for row in self._rows("standing_customers", ids)}
 
     def apart(self, owners: Sequence[Owner]) -> Apart:
         """Return which of these customers a person took apart."""

@@ -91,9 +91,12 @@ WHERE l.customer_id = ANY (CAST(:ids AS uuid[]))
 ORDER BY l.id;
 
 -- name: standing_customers
--- Which of these customers exist, and whether they were merged into another.
-SELECT uuid_send(id) AS id, merged_into_id IS NOT NULL AS merged
-FROM customers WHERE id = ANY (CAST(:ids AS uuid[]));
+-- Which of these customers exist, and whether they are free to be taken up again: merged into another,
+-- or left by all their leads.
+SELECT uuid_send(c.id) AS id,
+       c.merged_into_id IS NOT NULL
+       OR NOT EXISTS (SELECT FROM leads l WHERE l.customer_id = c.id) AS free
+FROM customers c WHERE c.id = ANY (CAST(:ids AS uuid[]));
 
 -- name: taken_apart
 -- Pairs of customers whose merge a person undid; a merge that a split ended is none of them.
