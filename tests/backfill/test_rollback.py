@@ -196,6 +196,24 @@ def test_the_time_of_the_last_message_follows_what_is_left(world: World) -> None
     sound(world)
 
 
+def test_a_run_that_changed_a_lead_and_moved_its_conversation_on_is_taken_out_of_the_middle(
+    world: World,
+) -> None:
+    world.load(OLD, OLD_LEADS)
+    before = world.dump()
+    middle = world.load(talk("lead-1", [60, 61]), [lead("lead-1", stage="won")]).run_id
+    images = world.rows(
+        "SELECT before - '{channel,external_id,started_at,metadata}'::text[] AS times"
+        " FROM run_changes WHERE table_name = 'conversations' ORDER BY id DESC LIMIT 1"
+    )
+    assert images[0].times.keys() == {"last_message_at", "last_incoming_at"}
+    last = world.load(talk("lead-1", [70, 71])).run_id
+    world.roll_back(middle)
+    sound(world)
+    world.roll_back(last)
+    assert differences(before, world.dump()) == {}
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(some_runs, st.randoms(use_true_random=False))
 def test_any_runs_taken_back_in_any_order_leave_what_was_before(
@@ -284,3 +302,39 @@ def test_a_retry_is_taken_back_and_what_it_took_waits_again(world: World) -> Non
     for report in reports:
         world.roll_back(report.run_id)
     assert differences(before, world.dump()) == {}
+
+
+QUARANTINED = "SELECT status, CAST(resolved_run_id AS text) FROM quarantine"
+
+
+@pytest.mark.parametrize("order", ["fra", "raf", "far", "arf"])
+def test_a_record_out_of_quarantine_and_in_again_is_where_it_was_whichever_run_goes_first(
+    world: World, order: str
+) -> None:
+    """A retry takes it, another run meets it again and cannot, a second retry takes it again."""
+    lines = [record(1), record(2, payload={"text": "not yet"})]
+    refuse = "ALTER TABLE messages ADD CONSTRAINT c CHECK (content <> 'not yet') NOT VALID"
+    allow = "ALTER TABLE messages DROP CONSTRAINT c"
+    world.run(refuse)
+    world.load(lines)
+    states = [world.rows(QUARANTINED)]
+    world.run(allow)
+    runs = {"r": retry(world.database, world.home)[0].run_id}
+    states.append(world.rows(QUARANTINED))
+    assert states == [[("open", None)], [("resolved", runs["r"])]]
+    gone = "DELETE FROM {} WHERE audit_id = 'a-2'"
+    world.run(gone.format("messages"), gone.format("audit_log"), refuse)
+    runs["f"] = world.load(lines).run_id
+    states.append(world.rows(QUARANTINED))
+    world.run(allow)
+    runs["a"] = retry(world.database, world.home)[0].run_id
+    assert states[-1] == [("open", None)]
+    assert world.rows(QUARANTINED) == [("resolved", runs["a"])]
+    standing = "rfa"
+    for turn in order:
+        world.roll_back(runs[turn])
+        standing = standing.replace(turn, "")
+        last = standing[-1:] or "f"
+        expected = ("open", None) if last == "f" else ("resolved", runs[last])
+        assert world.rows(QUARANTINED) == [expected]
+    assert world.rows("SELECT * FROM run_changes WHERE table_name = 'quarantine'") == []

@@ -241,8 +241,6 @@ def _restore(
     removed: dict[str, int],
 ) -> dict[str, int]:
     """Restore what the run changed and undo its links; note what went and return what stays."""
-    connection.execute(sql("trim_images"))
-    connection.execute(sql("reopen_resolved"), values)
     limit = run.options.get("hub_limit", HUB_LIMIT)
     customers = connection.execute(sql("customers_of_run_or_none"), values).all()
     unlinked = unlink_run(connection, run.id, hub_limit=limit)

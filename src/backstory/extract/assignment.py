@@ -36,7 +36,7 @@ class Owner(NamedTuple):
 
 
 class Founding(NamedTuple):
-    """A customer to be made for a lead, or to be taken up again: after a merge, or without leads."""
+    """A customer to be made for a lead, or taken up again: one merged away, or without leads."""
 
     customer: bytes
     lead: int

@@ -182,8 +182,11 @@ def add_quarantine(connection: Connection, rows: Sequence[Mapping[str, Any]]) ->
     """Insert quarantined records, opening again those that a retry had resolved."""
     added = add_rows(connection, "quarantine", rows)
     if added < len(rows):
-        ids = uuid_array(row["id"] for row in rows)
-        connection.execute(sql("reopen_quarantine"), {"ids": ids})
+        values = {
+            "ids": uuid_array(row["id"] for row in rows),
+            "run_id": rows[0]["run_id"] and uuid.UUID(bytes=rows[0]["run_id"]),
+        }
+        connection.execute(sql("reopen_quarantine"), values)
     return added
 
 

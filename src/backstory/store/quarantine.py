@@ -4,11 +4,24 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Text, cast, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Select,
+    Text,
+    Uuid,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from backstory.errors import UsageError
 from backstory.model import QuarantineStatus
-from backstory.store.tables import AuditLog, Conflict, Quarantine
+from backstory.store.tables import AuditLog, Conflict, Quarantine, RunChange
 
 
 def list_quarantine(
@@ -70,12 +83,29 @@ def resolve(
     group: RowMapping,
     by: uuid.UUID,
 ) -> None:
-    """Mark a group's open records as taken by the run `by`; what fails again is opened again."""
+    """Mark a group's open records as taken by the run `by`, which its rollback takes back.
+
+    What fails again is opened again.
+    """
+    taken = [*_retriable(of_run), *_in_group(group)]
+    connection.execute(insert(RunChange).from_select(_REMEMBERED, _images(by).where(*taken)))
     connection.execute(
         update(Quarantine)
-        .where(*_retriable(of_run), *_in_group(group))
+        .where(*taken)
         .values(status=QuarantineStatus.RESOLVED, resolved_run_id=by)
     )
+
+
+_REMEMBERED = ["run_id", "table_name", "row_id", "before"]
+
+
+def _images(run_id: uuid.UUID) -> Select[Any]:
+    """Return what a run that takes records out of quarantine found there."""
+    before = func.jsonb_build_object(
+        *("status", Quarantine.status, "resolved_run_id", Quarantine.resolved_run_id)
+    )
+    name = literal(Quarantine.__tablename__)
+    return select(literal(run_id, Uuid), name, Quarantine.id, before)
 
 
 def reopen_untaken(connection: Connection, run_id: uuid.UUID) -> None:
@@ -85,9 +115,17 @@ def reopen_untaken(connection: Connection, run_id: uuid.UUID) -> None:
         AuditLog.audit_id == Quarantine.audit_id,
         AuditLog.run_id == run_id,
     )
+    untaken = [Quarantine.resolved_run_id == run_id, ~written.exists()]
+    connection.execute(
+        delete(RunChange).where(
+            RunChange.run_id == run_id,
+            RunChange.table_name == Quarantine.__tablename__,
+            RunChange.row_id.in_(select(Quarantine.id).where(*untaken)),
+        )
+    )
     connection.execute(
         update(Quarantine)
-        .where(Quarantine.resolved_run_id == run_id, ~written.exists())
+        .where(*untaken)
         .values(status=QuarantineStatus.OPEN, resolved_run_id=None)
     )
 

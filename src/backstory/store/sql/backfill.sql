@@ -31,7 +31,9 @@ WITH incoming AS (
                          CAST(:heard AS timestamptz[])) AS i (id, last, heard)
 ), moving AS (
     SELECT c.id, greatest(c.last_message_at, i.last) AS last,
-           greatest(c.last_incoming_at, i.heard) AS heard, to_jsonb(c) AS before, c.run_id
+           greatest(c.last_incoming_at, i.heard) AS heard, c.run_id,
+           jsonb_build_object('last_message_at', c.last_message_at,
+                              'last_incoming_at', c.last_incoming_at) AS before
     FROM incoming i JOIN conversations c ON c.id = i.id
     WHERE c.last_message_at IS DISTINCT FROM greatest(c.last_message_at, i.last)
        OR c.last_incoming_at IS DISTINCT FROM greatest(c.last_incoming_at, i.heard)
@@ -41,15 +43,31 @@ WITH incoming AS (
     WHERE m.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
       AND NOT EXISTS (SELECT 1 FROM run_changes r
                       WHERE r.run_id = CAST(:run_id AS uuid)
-                        AND r.table_name = 'conversations' AND r.row_id = m.id)
+                        AND r.table_name = 'conversations' AND r.row_id = m.id
+                        AND jsonb_exists(r.before, 'last_message_at'))
 )
 UPDATE conversations c SET last_message_at = m.last, last_incoming_at = m.heard
 FROM moving m WHERE c.id = m.id;
 
 -- name: reopen_quarantine
--- A record that fails again after a retry took it is open again.
+-- A record that fails again after a retry took it is open again; which retry that was is kept, unless
+-- it is this very run: then it took nothing.
+WITH again AS (
+    SELECT id, status, resolved_run_id FROM quarantine
+    WHERE id = ANY (CAST(:ids AS uuid[])) AND status = 'resolved'
+), kept AS (
+    INSERT INTO run_changes (run_id, table_name, row_id, before)
+    SELECT CAST(:run_id AS uuid), 'quarantine', id,
+           jsonb_build_object('status', status, 'resolved_run_id', resolved_run_id)
+    FROM again
+    WHERE resolved_run_id IS DISTINCT FROM CAST(:run_id AS uuid) AND CAST(:run_id AS uuid) IS NOT NULL
+), forgotten AS (
+    DELETE FROM run_changes x USING again a
+    WHERE a.resolved_run_id = CAST(:run_id AS uuid) AND x.run_id = a.resolved_run_id
+      AND x.table_name = 'quarantine' AND x.row_id = a.id
+)
 UPDATE quarantine SET status = 'open', resolved_run_id = NULL
-WHERE id = ANY (CAST(:ids AS uuid[])) AND status = 'resolved';
+WHERE id IN (SELECT id FROM again);
 
 -- name: leads_without_conversation
 -- Leads whose first conversation is not there yet, a page at a time.

@@ -67,11 +67,7 @@ SELECT (SELECT count(*) FROM messages WHERE run_id = CAST(:run_id AS uuid)) AS m
 SELECT table_name, count(DISTINCT row_id) AS rows
 FROM run_changes WHERE run_id = CAST(:run_id AS uuid)
 GROUP BY table_name
-UNION ALL
-SELECT 'quarantine', count(*) FROM quarantine
-WHERE resolved_run_id = CAST(:run_id AS uuid) AND run_id IS DISTINCT FROM CAST(:run_id AS uuid)
-HAVING count(*) > 0
-ORDER BY 1;
+ORDER BY table_name;
 
 -- name: blocking_messages
 -- Messages of others in conversations a run created, or with leads it created, by the run that wrote them.
@@ -387,18 +383,6 @@ DELETE FROM quarantine WHERE run_id = CAST(:run_id AS uuid);
 -- Delete the conflicts a run met.
 DELETE FROM conflicts WHERE run_id = CAST(:run_id AS uuid);
 
--- name: reopen_resolved
--- Open again what a retry had taken out of quarantine.
-UPDATE quarantine SET status = 'open', resolved_run_id = NULL
-WHERE resolved_run_id = CAST(:run_id AS uuid);
-
--- name: trim_images
--- Of a conversation that got more messages, what a run changed is only when it was last heard of.
-UPDATE run_changes
-SET before = jsonb_build_object('last_message_at', before -> 'last_message_at',
-                                'last_incoming_at', before -> 'last_incoming_at')
-WHERE table_name = 'conversations' AND jsonb_exists(before, 'id');
-
 -- name: conversations_moved_on
 -- Conversations of others that a run moved on, and whether it remembers what they were.
 WITH remembered AS (
@@ -493,4 +477,5 @@ WHERE NOT CASE x.table_name
     WHEN 'leads' THEN EXISTS (SELECT FROM leads y WHERE y.id = x.row_id)
     WHEN 'conversations' THEN EXISTS (SELECT FROM conversations y WHERE y.id = x.row_id)
     WHEN 'customer_merges' THEN EXISTS (SELECT FROM customer_merges y WHERE y.id = x.row_id)
+    WHEN 'quarantine' THEN EXISTS (SELECT FROM quarantine y WHERE y.id = x.row_id)
     ELSE true END;

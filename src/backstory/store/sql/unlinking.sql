@@ -138,7 +138,8 @@ SELECT EXISTS (SELECT FROM leads WHERE run_id IS NULL)
           AND ((b.status = 'rolled_back' AND b.updated_at >= me.created_at)
                OR (b.created_at >= me.created_at
                    AND (EXISTS (SELECT FROM leads l WHERE l.run_id = b.id)
-                        OR EXISTS (SELECT FROM run_changes c WHERE c.run_id = b.id)
+                        OR EXISTS (SELECT FROM run_changes c WHERE c.run_id = b.id
+                                   AND c.table_name <> 'quarantine')
                         OR EXISTS (SELECT FROM customer_merges m WHERE m.run_id = b.id)))));
 
 -- name: customers_of_run

@@ -169,6 +169,7 @@ WITH broken AS (
         WHEN 'leads' THEN EXISTS (SELECT FROM leads y WHERE y.id = x.row_id)
         WHEN 'conversations' THEN EXISTS (SELECT FROM conversations y WHERE y.id = x.row_id)
         WHEN 'customer_merges' THEN EXISTS (SELECT FROM customer_merges y WHERE y.id = x.row_id)
+        WHEN 'quarantine' THEN EXISTS (SELECT FROM quarantine y WHERE y.id = x.row_id)
         ELSE true END
     UNION ALL
     SELECT 'skips.run_id', CAST(s.id AS text) FROM skips s
