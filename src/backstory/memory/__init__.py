@@ -1,0 +1,1 @@
+"""Remember: what may be meant from before, what was confirmed, and what goes into a prompt."""

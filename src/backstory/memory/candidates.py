@@ -1,0 +1,174 @@
+"""Finds what a customer may mean from before: jobs, contacts, addresses, notes, messages.
+
+Nothing of it may be used before it is confirmed; what was shown is written down, so that only that
+can be.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from backstory.errors import Refused
+from backstory.extract.parse import clean_text
+from backstory.memory.quoting import plain
+from backstory.memory.ranking import Match, Ranking, by_words
+from backstory.memory.telling import Kept, kept, messages
+from backstory.model import MemorySource
+from backstory.store import memory as store
+from backstory.store.binding import Bound
+
+# What was said so shortly before is the talk that is going on, not something from before.
+TALK = timedelta(minutes=15)
+CONCISE_CHARS, DETAILED_CHARS = 160, 500
+MAX_QUERY_CHARS = 4_000
+ID_FORM = re.compile(rf"(?:{'|'.join(MemorySource)})-[0-9a-f]{{16}}")
+# What a score is made of; the shares come to 1.
+FIT, RECENCY, KIND = 0.6, 0.25, 0.15
+HALF_LIFE_DAYS = 120.0
+_KINDS = {
+    MemorySource.JOB: 1.0,
+    MemorySource.ADDRESS: 0.8,
+    MemorySource.NOTE: 0.6,
+    MemorySource.LEAD: 0.3,
+    MemorySource.MESSAGE: 0.3,
+}
+_UNCONFIRMED_NOTE = 0.4
+# Talk is plenty: beside other things no more than this share of the answer is messages.
+_MESSAGES_SHARE = 0.6
+_WORDS_SHOWN = 5
+_WORD_CHARS = 30
+_DAY = timedelta(days=1)
+_MONTH_DAYS, _YEAR_DAYS = 60, 730
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something from before that the customer may mean; `score` goes from 0 to 1."""
+
+    candidate_id: str
+    source: MemorySource
+    summary: str
+    address: str | None
+    last_interaction: datetime | None
+    score: float
+    why: str
+
+
+@dataclass(frozen=True)
+class _Weighed:
+    kept: Kept
+    match: Match
+    score: float
+
+
+def fetch(
+    bound: Bound, query: str, *, k: int = 5, detailed: bool = False, ranking: Ranking = by_words
+) -> list[Candidate]:
+    """Return up to `k` candidates, best first, and write down that they were shown.
+
+    Raises Refused where there is no conversation in which they could be confirmed.
+    """
+    require_conversation(bound)
+    best = _best(weigh(bound, query, ranking), k)
+    found = [_candidate(bound, each, detailed=detailed) for each in best]
+    store.remember_shown(bound, [as_shown(each.kept) for each in best])
+    return found
+
+
+def require_conversation(bound: Bound) -> None:
+    """Raise Refused if nothing has been said to or by this lead yet."""
+    if bound.conversation_id is None:
+        raise Refused(
+            "no_conversation",
+            "There is no conversation with this contact yet, so nothing can be confirmed in it.",
+            next_step="Record the customer's message first, then fetch again.",
+        )
+
+
+def as_shown(each: Kept) -> store.Shown:
+    """Return what is written down when this is shown: its id is bound to its content."""
+    return store.Shown(candidate_id_of(each), each.source, each.id, each.content_hash)
+
+
+def candidate_id_of(each: Kept) -> str:
+    """Return the id under which this is a candidate for as long as its content stays."""
+    digest = hashlib.sha256(each.source.encode() + each.id.bytes + each.content_hash)
+    return f"{each.source}-{digest.hexdigest()[:16]}"
+
+
+def weigh(bound: Bound, query: str, ranking: Ranking = by_words) -> list[_Weighed]:
+    """Return everything that may be meant, best first, equal ones in an order of their own."""
+    asked = clean_text(query)[0][:MAX_QUERY_CHARS]
+    things = list(_things(bound))
+    ranked = ranking(bound, asked, [t.text for t in things], talk_since=bound.now - TALK)
+    weighed = [
+        _Weighed(thing, match, _score(thing, match, bound.now))
+        for thing, match in (
+            *zip(things, ranked.texts, strict=True),
+            *((said, ranked.messages[said.id]) for said in messages(bound, list(ranked.messages))),
+        )
+    ]
+    return sorted(weighed, key=_order)
+
+
+def _things(bound: Bound) -> Iterable[Kept]:
+    for source in (MemorySource.JOB, MemorySource.ADDRESS, MemorySource.NOTE):
+        yield from kept(bound, source)
+    for lead in kept(bound, MemorySource.LEAD):
+        if lead.id != bound.lead_id:
+            yield lead
+
+
+def _score(thing: Kept, match: Match, now: datetime) -> float:
+    recency = 0.0
+    if thing.at is not None:
+        recency = 0.5 ** (max((now - thing.at) / _DAY, 0.0) / HALF_LIFE_DAYS)
+    kind = _KINDS[thing.source]
+    if thing.source is MemorySource.NOTE and not thing.confirmed:
+        kind = _UNCONFIRMED_NOTE
+    return round(FIT * match.fit + RECENCY * recency + KIND * kind, 4)
+
+
+def _order(each: _Weighed) -> tuple[float, float, str, UUID]:
+    at = each.kept.at
+    return -each.score, -at.timestamp() if at else 0.0, each.kept.source, each.kept.id
+
+
+def _best(weighed: Sequence[_Weighed], k: int) -> list[_Weighed]:
+    """Return the first `k`, with messages beyond their share behind everything else."""
+    most = max(1, int(k * _MESSAGES_SHARE))
+    said = [each for each in weighed if each.kept.source is MemorySource.MESSAGE]
+    late = {id(each) for each in said[most:]}
+    return sorted(weighed, key=lambda each: id(each) in late)[:k]
+
+
+def _candidate(bound: Bound, each: _Weighed, *, detailed: bool) -> Candidate:
+    return Candidate(
+        candidate_id=candidate_id_of(each.kept),
+        source=each.kept.source,
+        summary=each.kept.told(DETAILED_CHARS if detailed else CONCISE_CHARS),
+        address=each.kept.address,
+        last_interaction=each.kept.at,
+        score=each.score,
+        why=_why(each, bound.now),
+    )
+
+
+def _why(each: _Weighed, now: datetime) -> str:
+    words = ", ".join(plain(word, _WORD_CHARS) for word in each.match.words[:_WORDS_SHOWN])
+    held = f"has {words}" if words else "no word in common"
+    return f"{held}; {_ago(each.kept.at, now)}"
+
+
+def _ago(moment: datetime | None, now: datetime) -> str:
+    if moment is None:
+        return "of unknown date"
+    days = (now - moment) // _DAY
+    if days < 1:
+        return "today" if days == 0 else "ahead"
+    if days < _MONTH_DAYS:
+        return "1 day ago" if days == 1 else f"{days} days ago"
+    return f"{days // 30} months ago" if days < _YEAR_DAYS else f"{days // 365} years ago"

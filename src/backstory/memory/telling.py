@@ -1,0 +1,214 @@
+"""Tells what is kept of a customer in a line or two: our own words first, then quoted theirs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from backstory.memory.quoting import plain, quoted
+from backstory.model import MemorySource, MessageKind, Role
+from backstory.store import memory as store
+from backstory.store.addresses import one_line
+from backstory.store.binding import Bound
+
+ADDRESS_CHARS = 160
+# Less room than this is no room for a quotation.
+_SHORTEST = 12
+_UNITS: Mapping[str, int] = dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND"), 0) | (
+    dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "OMR", "TND"), 3)
+)
+_SPEAKERS = {
+    Role.USER: "the customer",
+    Role.ASSISTANT: "the agent",
+    Role.SYSTEM: "the system",
+    Role.TOOL: "a tool",
+}
+Row_ = Row[Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Something kept of a customer: `head` is ours to say, `said` pairs a word of ours with theirs.
+
+    `at` is when there was last something about it, None if nobody knows.
+    """
+
+    source: MemorySource
+    id: UUID
+    content_hash: bytes
+    at: datetime | None
+    head: str
+    said: tuple[tuple[str, str], ...]
+    address: str | None = None
+    job_id: UUID | None = None
+    address_id: UUID | None = None
+    confirmed: bool = False
+
+    @property
+    def text(self) -> str:
+        """All that a word of a question may be found in."""
+        return " ".join([self.head, *(text for _, text in self.said), self.address or ""])
+
+    def told(self, limit: int, *, whole: bool = False) -> str:
+        """Return it in up to `limit` characters; `whole` with the address."""
+        line = self.head
+        where = (("at", self.address),) if whole and self.address else ()
+        for word, text in (*where, *self.said):
+            before = f"{line} {word} " if word else f"{line} "
+            room = limit - len(before) - 2
+            if room < _SHORTEST:
+                break
+            line = before + quoted(text, room)
+        return line[:limit]
+
+
+def kept(bound: Bound, source: MemorySource, row_id: UUID | None = None) -> list[Kept]:
+    """Return what is kept of a kind other than messages, the latest first; or one of it."""
+    return [_TOLD[source](row) for row in store.kept(bound, source, row_id)]
+
+
+def messages(bound: Bound, ids: Sequence[UUID]) -> list[Kept]:
+    """Return some messages of the customer, by time."""
+    told = map(_message, store.messages(bound, ids))
+    return sorted(told, key=lambda each: (each.at, each.id))
+
+
+def one(bound: Bound, source: MemorySource, row_id: UUID) -> Kept | None:
+    """Return one thing as it is now; None if it is gone."""
+    found = messages(bound, [row_id]) if source is _M.MESSAGE else kept(bound, source, row_id)
+    return found[0] if found else None
+
+
+def date(moment: datetime | None) -> str:
+    """Return the day of a moment, in UTC."""
+    return "no date" if moment is None else moment.date().isoformat()
+
+
+def money(cents: int | None, currency: str) -> str | None:
+    """Return an amount of minor units in its currency: `249.00 USD`."""
+    if cents is None:
+        return None
+    digits = _UNITS.get(currency, 2)
+    return f"{cents / 10**digits:.{digits}f} {currency}"
+
+
+def _listed(*words: str | None) -> str:
+    return ", ".join(word for word in words if word)
+
+
+def _said(*pairs: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
+    return tuple((word, text) for word, text in pairs if text and text.strip())
+
+
+def _address_line(row: Row_) -> str | None:
+    return plain(one_line(row), ADDRESS_CHARS) or None
+
+
+def _job(row: Row_) -> Kept:
+    total = money(row.total_cents, row.currency)
+    done = row.actual_end or row.actual_start
+    when = f"done {date(done)}" if done else None
+    if when is None and row.scheduled_start:
+        when = f"scheduled {date(row.scheduled_start)}"
+    head = _listed(
+        f"Job {row.job_number}",
+        row.status.replace("_", " "),
+        when or f"opened {date(row.created_at)}",
+        total and f"total {total}",
+    )
+    return Kept(
+        source=_M.JOB,
+        id=row.id,
+        content_hash=bytes(row.content_hash),
+        at=row.at,
+        head=head + ":",
+        said=_said(
+            ("", row.title),
+            ("with", row.items),
+            ("of kind", row.service_type),
+            ("described as", row.description),
+        ),
+        address=_address_line(row),
+        job_id=row.id,
+        address_id=row.address_id,
+    )
+
+
+def _lead(row: Row_) -> Kept:
+    since = row.created_at and f"since {date(row.created_at)}"
+    return Kept(
+        source=_M.LEAD,
+        id=row.id,
+        content_hash=bytes(row.content_hash),
+        at=row.at,
+        head=_listed(f"Earlier contact over {row.channel}", since, f"last {date(row.at)}"),
+        said=_said(("as", row.name), ("at stage", row.stage), ("about", row.summary)),
+    )
+
+
+def _address(row: Row_) -> Kept:
+    line = _address_line(row)
+    head = _listed(
+        "Primary address" if row.is_primary else "Address",
+        f"{row.jobs} jobs there" if row.jobs != 1 else "1 job there",
+    )
+    return Kept(
+        source=_M.ADDRESS,
+        id=row.id,
+        content_hash=bytes(row.content_hash),
+        at=row.at,
+        head=head + ":",
+        said=_said(("", line), ("called", row.label), ("access", row.access_notes)),
+        address=line,
+        address_id=row.id,
+    )
+
+
+def _note(row: Row_) -> Kept:
+    confirmed = row.status == "confirmed"
+    about = row.job_number and f"about job {row.job_number}"
+    until = row.valid_until and f"valid until {date(row.valid_until)}"
+    head = _listed(
+        f"{'Confirmed' if confirmed else 'Unconfirmed'} note ({row.kind}) of {date(row.at)}",
+        about,
+        until,
+    )
+    return Kept(
+        source=_M.NOTE,
+        id=row.id,
+        content_hash=bytes(row.content_hash),
+        at=row.at,
+        head=head + ":",
+        said=_said(("", row.text)),
+        address=_address_line(row),
+        job_id=row.job_id,
+        address_id=row.address_id,
+        confirmed=confirmed,
+    )
+
+
+def _message(row: Row_) -> Kept:
+    what = "said" if row.kind == MessageKind.TEXT else "recorded"
+    asked = row.asked and f"asked by {_SPEAKERS[Role(row.asked_by)]}"
+    return Kept(
+        source=_M.MESSAGE,
+        id=row.id,
+        content_hash=bytes(row.content_hash),
+        at=row.at,
+        head=f"On {date(row.at)} {_SPEAKERS[Role(row.role)]} {what}",
+        said=_said(
+            ("", row.content), ("with a picture of", row.attachment_text), (asked or "", row.asked)
+        ),
+    )
+
+
+_M = MemorySource
+_TOLD: Mapping[MemorySource, Callable[[Row_], Kept]] = {
+    _M.JOB: _job,
+    _M.LEAD: _lead,
+    _M.ADDRESS: _address,
+    _M.NOTE: _note,
+}

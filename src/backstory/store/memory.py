@@ -1,0 +1,121 @@
+"""What memory reads of the bound customer, and writes about what was shown and confirmed.
+
+Texts come bounded; `content_hash` (SHA-256) is of the whole content, so that any change is seen.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from backstory.model import MemorySource
+from backstory.store.binding import Bound
+from backstory.store.engine import translated
+from backstory.store.statements import sql
+
+_STATEMENTS = {
+    MemorySource.JOB: "memory_jobs",
+    MemorySource.LEAD: "memory_leads",
+    MemorySource.ADDRESS: "memory_addresses",
+    MemorySource.NOTE: "memory_notes_valid",
+}
+
+
+class Said(NamedTuple):
+    """A message by its text, bounded."""
+
+    id: UUID
+    created_at: datetime
+    content: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What was shown in a conversation under a candidate id; None is not yet confirmed."""
+
+    candidate_id: str
+    source: MemorySource
+    source_id: UUID
+    content_hash: bytes
+    confirmed_at: datetime | None = None
+
+
+def kept(bound: Bound, source: MemorySource, row_id: UUID | None = None) -> Sequence[Row[Any]]:
+    """Return what is kept of a kind other than messages, the latest first; or one row of it."""
+    asked = {"customer_id": bound.customer_id, "id": row_id, "now": bound.now}
+    with translated():
+        return bound.connection.execute(sql(_STATEMENTS[source]), asked).all()
+
+
+def messages(bound: Bound, ids: Iterable[UUID]) -> Sequence[Row[Any]]:
+    """Return some messages, each with the question that it answers."""
+    asked = {"customer_id": bound.customer_id, "ids": list(ids)}
+    with translated():
+        return bound.connection.execute(sql("memory_messages"), asked).all()
+
+
+def messages_matching(
+    bound: Bound, words: Iterable[str], *, talk_since: datetime, limit: int
+) -> list[Said]:
+    """Return the messages with most of these words, without this conversation's since a moment."""
+    wanted = " | ".join("'" + w.replace("\\", "\\\\").replace("'", "''") + "'" for w in words)
+    asked = {
+        "customer_id": bound.customer_id,
+        "any_word": wanted,
+        "conversation_id": bound.conversation_id,
+        "talk_since": talk_since,
+        "limit": limit,
+    }
+    with translated():
+        rows = bound.connection.execute(sql("memory_messages_matching"), asked)
+        return [Said(*row) for row in rows]
+
+
+def remember_shown(bound: Bound, shown: Sequence[Shown]) -> None:
+    """Write down what was shown in this conversation now."""
+    asked = {
+        "customer_id": bound.customer_id,
+        "conversation_id": bound.conversation_id,
+        "now": bound.now,
+        "candidate_ids": [each.candidate_id for each in shown],
+        "source_kinds": [each.source.value for each in shown],
+        "source_ids": [each.source_id for each in shown],
+        "content_hashes": [each.content_hash for each in shown],
+    }
+    with translated():
+        bound.connection.execute(sql("remember_shown"), asked)
+
+
+def shown(bound: Bound, candidate_ids: Sequence[str]) -> dict[str, Shown]:
+    """Return what was shown in this conversation under these ids, by id."""
+    with translated():
+        rows = bound.connection.execute(sql("shown_in_conversation"), _these(bound, candidate_ids))
+        return {row.candidate_id: _shown(row) for row in rows}
+
+
+def confirm(bound: Bound, candidate_ids: Sequence[str]) -> frozenset[str]:
+    """Confirm what was shown under these ids; return those that were not confirmed before."""
+    asked = _these(bound, candidate_ids) | {"now": bound.now}
+    with translated():
+        return frozenset(bound.connection.execute(sql("confirm_shown"), asked).scalars())
+
+
+def _these(bound: Bound, candidate_ids: Sequence[str]) -> dict[str, Any]:
+    return {
+        "customer_id": bound.customer_id,
+        "conversation_id": bound.conversation_id,
+        "candidate_ids": list(candidate_ids),
+    }
+
+
+def _shown(row: Row[Any]) -> Shown:
+    return Shown(
+        candidate_id=row.candidate_id,
+        source=MemorySource(row.source_kind),
+        source_id=row.source_id,
+        content_hash=bytes(row.content_hash),
+        confirmed_at=row.confirmed_at,
+    )

@@ -1,0 +1,141 @@
+-- name: memory_jobs
+-- The jobs of a customer with what was ordered, or one of them, as memory shows them.
+SELECT j.id, j.created_at, j.job_number, left(j.title, 300) AS title,
+       left(j.description, 4000) AS description, left(j.service_type, 100) AS service_type,
+       j.status, j.scheduled_start, j.actual_start, j.actual_end, j.total_cents, j.currency,
+       j.service_address_id AS address_id, a.line1, a.line2, a.city, a.region, a.postal_code,
+       a.country, i.items, coalesce(e.last_at, j.created_at) AS at,
+       sha256(convert_to(CAST(jsonb_build_array(
+           j.job_number, j.title, j.description, j.service_type, j.status, j.scheduled_start,
+           j.scheduled_end, j.actual_start, j.actual_end, j.total_cents, j.currency, a.line1,
+           a.line2, a.city, a.region, a.postal_code, a.country, i.items) AS text), 'UTF8'))
+           AS content_hash
+FROM jobs j
+LEFT JOIN customer_addresses a ON a.id = j.service_address_id AND a.customer_id = j.customer_id
+CROSS JOIN LATERAL (
+    SELECT string_agg(trim_scale(n.quantity) || ' x ' || left(n.name, 80), ', '
+                      ORDER BY n.position) AS items
+    FROM job_items n WHERE n.job_id = j.id AND n.customer_id = j.customer_id AND n.position <= 20
+) i
+CROSS JOIN LATERAL (
+    SELECT max(v.occurred_at) AS last_at
+    FROM job_events v
+    WHERE v.job_id = j.id AND v.customer_id = j.customer_id AND v.event_type <> 'context_confirmed'
+) e
+WHERE j.customer_id = CAST(:customer_id AS uuid)
+  AND (CAST(:id AS uuid) IS NULL OR j.id = CAST(:id AS uuid))
+ORDER BY j.created_at DESC, j.id LIMIT 200;
+
+-- name: memory_leads
+-- The contacts of a customer, or one of them, with when there was last a word.
+SELECT l.id, l.channel, left(l.name, 300) AS name, left(l.stage, 100) AS stage, l.created_at,
+       left(v.summary, 4000) AS summary, coalesce(v.last_message_at, l.created_at) AS at,
+       sha256(convert_to(CAST(jsonb_build_array(
+           l.channel, l.name, l.stage, l.created_at, v.summary) AS text), 'UTF8'))
+           AS content_hash
+FROM leads l
+LEFT JOIN LATERAL (
+    SELECT c.summary, c.last_message_at FROM conversations c
+    WHERE c.lead_id = l.id AND c.customer_id = l.customer_id ORDER BY c.ordinal DESC LIMIT 1
+) v ON true
+WHERE l.customer_id = CAST(:customer_id AS uuid)
+  AND (CAST(:id AS uuid) IS NULL OR l.id = CAST(:id AS uuid))
+ORDER BY l.created_at DESC NULLS LAST, l.id LIMIT 200;
+
+-- name: memory_addresses
+-- The addresses of a customer, or one of them, with when there was last a job at it.
+SELECT a.id, left(a.label, 100) AS label, a.line1, a.line2, a.city, a.region, a.postal_code,
+       a.country, left(a.access_notes, 4000) AS access_notes, a.is_primary, w.jobs,
+       coalesce(w.last_at, a.created_at) AS at,
+       sha256(convert_to(CAST(jsonb_build_array(
+           a.label, a.line1, a.line2, a.city, a.region, a.postal_code, a.country, a.access_notes)
+           AS text), 'UTF8')) AS content_hash
+FROM customer_addresses a
+CROSS JOIN LATERAL (
+    SELECT count(*) AS jobs, max(coalesce(j.actual_end, j.actual_start, j.created_at)) AS last_at
+    FROM jobs j WHERE j.service_address_id = a.id AND j.customer_id = a.customer_id
+) w
+WHERE a.customer_id = CAST(:customer_id AS uuid)
+  AND (CAST(:id AS uuid) IS NULL OR a.id = CAST(:id AS uuid))
+ORDER BY a.created_at DESC, a.id LIMIT 200;
+
+-- name: memory_notes_valid
+-- The notes on a customer that are confirmed, or candidates, and valid at a moment; or one of them.
+SELECT n.id, n.kind, left(n.text, 4000) AS text, n.status, n.job_id, n.address_id, n.valid_until,
+       coalesce(n.valid_from, n.created_at) AS at, j.job_number, a.line1, a.line2, a.city,
+       a.region, a.postal_code, a.country,
+       sha256(convert_to(CAST(jsonb_build_array(
+           n.kind, n.text, n.status, n.job_id, n.address_id, n.valid_from, n.valid_until)
+           AS text), 'UTF8')) AS content_hash
+FROM memory_notes n
+LEFT JOIN jobs j ON j.id = n.job_id AND j.customer_id = n.customer_id
+LEFT JOIN customer_addresses a ON a.id = n.address_id AND a.customer_id = n.customer_id
+WHERE n.customer_id = CAST(:customer_id AS uuid)
+  AND (CAST(:id AS uuid) IS NULL OR n.id = CAST(:id AS uuid))
+  AND n.status IN ('candidate', 'confirmed')
+  AND (n.valid_from IS NULL OR n.valid_from <= CAST(:now AS timestamptz))
+  AND (n.valid_until IS NULL OR n.valid_until > CAST(:now AS timestamptz))
+ORDER BY coalesce(n.valid_from, n.created_at) DESC, n.id LIMIT 200;
+
+-- name: memory_messages
+-- Some messages of a customer, each with the question before it, if there is one that it answers.
+SELECT m.id, m.conversation_id, m.role, m.kind, left(m.author, 100) AS author,
+       left(m.content, 4000) AS content, left(m.attachment_text, 1000) AS attachment_text,
+       m.created_at AS at, b.role AS asked_by, b.content AS asked,
+       sha256(convert_to(CAST(jsonb_build_array(
+           m.role, m.kind, m.author, m.content, m.attachment_text, m.created_at, b.role, b.hashed)
+           AS text), 'UTF8')) AS content_hash
+FROM messages m
+LEFT JOIN LATERAL (
+    SELECT p.role, left(p.content, 1000) AS content, sha256(convert_to(p.content, 'UTF8')) AS hashed
+    FROM (
+        SELECT q.role, q.kind, q.content FROM messages q
+        WHERE q.conversation_id = m.conversation_id AND q.customer_id = m.customer_id
+          AND (q.created_at, q.seq, q.id) < (m.created_at, m.seq, m.id)
+          AND q.created_at > m.created_at - interval '6 hours'
+        ORDER BY q.created_at DESC, q.seq DESC, q.id DESC LIMIT 1
+    ) p
+    WHERE p.role <> m.role AND p.kind = 'text' AND right(rtrim(left(p.content, 1000)), 1) = '?'
+) b ON true
+WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.id = ANY (CAST(:ids AS uuid[]));
+
+-- name: memory_messages_matching
+-- The messages of a customer that hold any of some words, but for the talk that is going on.
+SELECT m.id, m.created_at, left(m.content, 4000) AS content
+FROM messages m
+WHERE m.customer_id = CAST(:customer_id AS uuid)
+  AND m.search @@ CAST(:any_word AS tsquery)
+  AND m.kind = 'text'
+  AND NOT (m.conversation_id = CAST(:conversation_id AS uuid)
+           AND m.created_at >= CAST(:talk_since AS timestamptz))
+ORDER BY ts_rank(m.search, CAST(:any_word AS tsquery)) DESC, m.created_at DESC, m.id
+LIMIT CAST(:limit AS integer);
+
+-- name: remember_shown
+-- Write down what was shown in a conversation; what was shown before is shown anew.
+INSERT INTO confirmations (
+    id, customer_id, conversation_id, candidate_id, source_kind, source_id, content_hash,
+    fetched_at)
+SELECT gen_random_uuid(), CAST(:customer_id AS uuid), CAST(:conversation_id AS uuid),
+       u.candidate_id, u.source_kind, u.source_id, u.content_hash, CAST(:now AS timestamptz)
+FROM unnest(CAST(:candidate_ids AS text[]), CAST(:source_kinds AS text[]),
+            CAST(:source_ids AS uuid[]), CAST(:content_hashes AS bytea[]))
+     AS u (candidate_id, source_kind, source_id, content_hash)
+ON CONFLICT (conversation_id, candidate_id)
+DO UPDATE SET fetched_at = excluded.fetched_at, content_hash = excluded.content_hash;
+
+-- name: shown_in_conversation
+-- What was shown in a conversation under some candidate ids.
+SELECT k.candidate_id, k.source_kind, k.source_id, k.content_hash, k.confirmed_at
+FROM confirmations k
+WHERE k.customer_id = CAST(:customer_id AS uuid)
+  AND k.conversation_id = CAST(:conversation_id AS uuid)
+  AND k.candidate_id = ANY (CAST(:candidate_ids AS text[]));
+
+-- name: confirm_shown
+-- Confirm what was shown; what is confirmed already stays so since then.
+UPDATE confirmations SET confirmed_at = CAST(:now AS timestamptz)
+WHERE customer_id = CAST(:customer_id AS uuid)
+  AND conversation_id = CAST(:conversation_id AS uuid)
+  AND candidate_id = ANY (CAST(:candidate_ids AS text[])) AND confirmed_at IS NULL
+RETURNING candidate_id;
