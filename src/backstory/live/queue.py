@@ -6,10 +6,13 @@ and nobody waits for a timer. An answer is given only after its commit.
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NamedTuple, Self
+
+from sqlalchemy import Connection
 
 from backstory.errors import BackstoryError, DatabaseUnreachable, Transient
 from backstory.live.reading import Event, EventReader, LiveOptions, Reading
@@ -29,13 +32,15 @@ class _Waiting(NamedTuple):
 class EventQueue:
     """Takes events of one log from many threads. Use as a context, or `close` it.
 
-    It holds a thread, and a connection while that thread writes; it is not for use after a fork.
+    It holds a thread and a connection; it is not for use after a fork.
     """
 
     def __init__(self, database: Database, options: LiveOptions | None = None) -> None:
         options = options or LiveOptions()
         self._read = EventReader(options)
-        self._writer = Writer(database, options)
+        self._database = database
+        self._connection: Connection | None = None
+        self._writer = Writer(self._begin, options)
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -108,6 +113,20 @@ class EventQueue:
                 if not each.answer.done():
                     each.answer.set_exception(broken)
             raise
+        finally:
+            self._let_go()
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        if self._connection is None:
+            self._connection = self._database.engine.connect()
+        with self._connection.begin():
+            yield self._connection
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _next(self) -> list[_Waiting]:
         """Return what is waiting, as soon as anything is; nothing when the queue has ended."""
@@ -118,8 +137,9 @@ class EventQueue:
             return [self._waiting.popleft() for _ in range(count)]
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
+        readings = [each.reading for each in batch]
         try:
-            outcomes = self._writer.write([each.reading for each in batch])
+            outcomes = self._write_anew(readings)
         except DatabaseUnreachable as gone:
             for each in batch:
                 each.answer.set_exception(gone)
@@ -128,6 +148,18 @@ class EventQueue:
         else:
             for each, outcome in zip(batch, outcomes, strict=True):
                 each.answer.set_result(outcome)
+
+    def _write_anew(self, readings: Sequence[Reading]) -> list[Recorded]:
+        """Write over the connection there is, or over a new one if that was lost meanwhile."""
+        used = self._connection is not None
+        try:
+            return self._writer.write(readings)
+        except DatabaseUnreachable:
+            self._let_go()
+            if not used:
+                raise
+            # Whatever was committed is a duplicate now.
+            return self._writer.write(readings)
 
     def _write_alone(self, batch: Sequence[_Waiting], failed: BackstoryError) -> None:
         """Write events one by one where they failed together: what hinders one need not another."""

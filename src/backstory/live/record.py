@@ -30,4 +30,4 @@ def record_events(
     """
     options = options or LiveOptions()
     read = EventReader(options)
-    return Writer(database, options).write([read(event) for event in events])
+    return Writer(database.engine.begin, options).write([read(event) for event in events])

@@ -5,7 +5,8 @@ then those of the leads, sorted, then rows. So no two of a live writer, a backfi
 a merge can wait for each other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from backstory.extract.leads import LeadRecord
 from backstory.live.reading import LiveOptions, Reading
 from backstory.model import Channel, EventOutcome, LeadSource, QuarantineStage
 from backstory.store import backfill as store
-from backstory.store.engine import Database, translated
+from backstory.store.engine import translated
 from backstory.store.ledgers import LedgerRows
 from backstory.store.linking import link_leads
 from backstory.store.live import (
@@ -33,6 +34,8 @@ from backstory.store.live import (
     look_up,
 )
 
+# Begins a transaction, which is committed, or rolled back, at the end of the context.
+Begin = Callable[[], AbstractContextManager[Connection]]
 TRIES = 5
 # Two writers met: the same id was just written, or a lead just changed hands.
 _MET = frozenset({"23503", "23505"})
@@ -60,10 +63,14 @@ class Recorded:
 
 
 class Writer:
-    """Writes the events of one log; many threads may share it, each call has its own connection."""
+    """Writes the events of one log, each batch in a transaction that `begin` gives.
 
-    def __init__(self, database: Database, options: LiveOptions) -> None:
-        self._database = database
+    Many threads may share it if each call of `begin` gives a connection of its own, as that of an
+    engine does.
+    """
+
+    def __init__(self, begin: Begin, options: LiveOptions) -> None:
+        self._begin = begin
         self.options = options
         self.ledger = LedgerRows(
             options.log,
@@ -93,7 +100,7 @@ class Writer:
         for _ in range(TRIES):
             rest = [place for place in range(len(readings)) if place not in done]
             try:
-                with translated(), self._database.engine.begin() as connection:
+                with translated(), self._begin() as connection:
                     batch = _Batch(self, connection, [readings[place] for place in rest])
                     outcomes = batch.write(linking=linking)
             except _LinkFirst:
