@@ -1,10 +1,11 @@
 """Group commit: threads hand events in and wait; one thread writes what is waiting in one go.
 
-Whoever comes while a commit is under way forms the next batch, so that batches grow with the load
-and nobody waits for a timer. An answer is given only after its commit.
+Whoever comes while a commit is under way forms the next batch, so that batches grow with the load,
+and who comes alone waits for nobody. An answer is given only after its commit.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -22,6 +23,9 @@ from backstory.store.engine import Database
 BATCH_EVENTS = 256
 # More than this waiting means that the database does not keep up, or does not answer.
 MOST_WAITING = 10_000
+# Those who were answered together come again one by one: without this moment the first of them
+# would be a batch alone, and all others the next one.
+_GATHERING_SECONDS = 0.001
 
 
 class _Waiting(NamedTuple):
@@ -44,6 +48,7 @@ class EventQueue:
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._together = 0
         self._thread = threading.Thread(target=self._work, name="backstory-events", daemon=True)
         self._thread.start()
 
@@ -133,8 +138,12 @@ class EventQueue:
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
-            count = min(len(self._waiting), BATCH_EVENTS)
-            return [self._waiting.popleft() for _ in range(count)]
+            alone = len(self._waiting) < self._together and not self._closed
+        if alone:
+            time.sleep(_GATHERING_SECONDS)
+        with self._changed:
+            self._together = min(len(self._waiting), BATCH_EVENTS)
+            return [self._waiting.popleft() for _ in range(self._together)]
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
         readings = [each.reading for each in batch]
