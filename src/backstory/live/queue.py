@@ -142,8 +142,10 @@ class EventQueue:
         if alone:
             time.sleep(_GATHERING_SECONDS)
         with self._changed:
-            self._together = min(len(self._waiting), BATCH_EVENTS)
-            return [self._waiting.popleft() for _ in range(self._together)]
+            count = min(len(self._waiting), BATCH_EVENTS)
+            # It shrinks slowly: a few who come late are no reason to go on without them.
+            self._together = max(count, self._together * 3 // 4)
+            return [self._waiting.popleft() for _ in range(count)]
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
         readings = [each.reading for each in batch]
