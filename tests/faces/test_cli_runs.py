@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from cli_world import AUDIT, LEADS
+from sqlalchemy import text
 
 from backstory.backfill.options import BackfillOptions
 from backstory.model import RunMode, RunStatus
+from backstory.runs.claim import leading
 from backstory.runs.run import add_run, get_run, move
 from backstory.store.engine import Database
 
@@ -68,6 +70,42 @@ def test_a_run_that_is_not_there_is_a_wrong_request(loaded):
     told = loaded.type("runs", "ffffffff")
     assert told.code == 2
     assert "backstory runs" in told.err
+
+
+def test_a_run_whose_process_is_gone_is_shown_as_interrupted_with_the_way_on(
+    loaded, orphan, database
+):
+    newest, other = loaded.type("runs", "--json").json["runs"]
+    assert (newest["status"], newest["interrupted"]) == ("running", True)
+    assert other["interrupted"] is False
+    assert loaded.type("runs", orphan, "--json").json["interrupted"] is True
+    listed = loaded.type("runs").out
+    assert re.search(rf"{orphan} +interrupted ", listed)
+    assert f"backstory resume {orphan}" in listed
+    shown = loaded.type("runs", orphan).out
+    ways = [shown.index(f"backstory {way} {orphan}") for way in ("resume", "cancel", "rollback")]
+    assert ways == sorted(ways)
+    with database.engine.connect() as connection, leading(connection, uuid.UUID(newest["run_id"])):
+        assert loaded.type("runs", orphan, "--json").json["interrupted"] is False
+        shown = loaded.type("runs", orphan).out
+        assert "running" in shown
+        assert "backstory resume" not in shown
+
+
+@pytest.mark.parametrize(
+    ("ended", "said"),
+    [
+        ("done", "is done: it cannot be resumed. The same backfill again"),
+        ("canceled", "was canceled: it cannot be resumed. Start the same backfill anew"),
+        ("rolled_back", "was rolled back: it cannot be resumed. Start the same backfill anew"),
+    ],
+)
+def test_a_run_that_has_ended_cannot_be_resumed_and_says_what_to_do(ended, said, loaded, database):
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE backfill_runs SET status = :to"), {"to": ended})
+    told = loaded.type("resume", "last")
+    assert told.code == 3
+    assert said in " ".join(told.err.split())
 
 
 @pytest.mark.parametrize(("command", "status"), [("pause", "paused"), ("cancel", "canceled")])

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from backstory.errors import LeaseLost, RunError
 from backstory.model import PartitionStage, PartitionStatus, RunStatus, RunWish
+from backstory.runs.run import Run
 from backstory.store.statements import sql
 
 LEASE = "30 seconds"
@@ -63,8 +64,14 @@ def leading(connection: Connection, run_id: uuid.UUID) -> Iterator[None]:
 
 
 def is_led(connection: Connection, run_id: uuid.UUID) -> bool:
-    """Return whether a living process leads the run; asked inside a transaction."""
-    return not connection.execute(sql("is_run_free"), {"run_id": str(run_id)}).scalar_one()
+    """Return whether a living process leads the run."""
+    led: bool = connection.execute(sql("is_run_led"), {"run_id": str(run_id)}).scalar_one()
+    return led
+
+
+def is_interrupted(connection: Connection, run: Run) -> bool:
+    """Return whether a run is said to be running and nobody leads it: its process was killed."""
+    return run.status is RunStatus.RUNNING and not is_led(connection, run.id)
 
 
 def claim_next(connection: Connection, run_id: uuid.UUID, stage: PartitionStage) -> Claim | None:

@@ -116,10 +116,36 @@ def _run(row: Any) -> Run:
     return Run(**values)
 
 
+# How a run stands, and what cannot be done with it where the table above has no way.
+_STANDS = {
+    _S.RUNNING: "is running",
+    _S.PAUSED: "is paused",
+    _S.FAILED: "has failed",
+    _S.CANCELED: "was canceled",
+    _S.DONE: "is done",
+    _S.ROLLED_BACK: "was rolled back",
+}
+_DONE_TO_IT = {
+    _S.RUNNING: "resumed",
+    _S.PAUSED: "paused",
+    _S.FAILED: "given up",
+    _S.CANCELED: "canceled",
+    _S.DONE: "ended",
+    _S.ROLLED_BACK: "rolled back",
+}
+_INSTEAD = {
+    _S.DONE: " The same backfill again takes what has come since.",
+    _S.CANCELED: " Start the same backfill anew: what it wrote is not written twice.",
+    _S.ROLLED_BACK: " Start the same backfill anew.",
+}
+
+
 def check_way(run: Run, to: RunStatus) -> None:
-    """Raise RunError where the table above has no way from where the run stands."""
+    """Raise RunError, with the way out, where the table above has no way from where it stands."""
     if to not in TRANSITIONS[run.status]:
-        raise RunError(f"Run {short_id(run.id)} is {run.status}: it cannot become {to}.")
+        instead = _INSTEAD.get(run.status, "") if to is RunStatus.RUNNING else ""
+        stands = f"Run {short_id(run.id)} {_STANDS[run.status]}"
+        raise RunError(f"{stands}: it cannot be {_DONE_TO_IT[to]}.{instead}")
 
 
 def move(connection: Connection, run: Run, to: RunStatus, *, error: str | None = None) -> None:

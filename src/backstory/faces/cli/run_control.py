@@ -39,16 +39,21 @@ def runs(
 ) -> None:
     """List the runs, newest first; or show one: what it was asked, where it stands, its report."""
     from backstory.faces.cli.run_views import list_view, run_json, run_view
+    from backstory.runs.claim import is_interrupted
     from backstory.runs.run import get_run, list_runs
 
     with call.reading() as connection:
         if run is None:
-            found = list_runs(connection, limit=limit)
-            call.answer({"runs": [run_json(each) for each in found]}, list_view(found))
+            found = [
+                (each, is_interrupted(connection, each))
+                for each in list_runs(connection, limit=limit)
+            ]
+            call.answer({"runs": [run_json(*each) for each in found]}, list_view(found))
         else:
             one = get_run(connection, run)
+            lost = is_interrupted(connection, one)
             stages = _stages(connection, one)
-            call.answer(run_json(one) | {"stages": stages}, run_view(one, stages))
+            call.answer(run_json(one, lost) | {"stages": stages}, run_view(one, lost, stages))
 
 
 @command(
@@ -83,7 +88,7 @@ def _stop(call: Call, reference: str, wanted: RunWish) -> ExitCode:
 
     with call.app() as app:
         run = stop(app.for_reading(), reference, wanted)
-    call.answer(run_json(run), stop_view(run, wanted))
+    call.answer(run_json(run, interrupted=False), stop_view(run, wanted))
     return ExitCode.FINDINGS if run.status is RunStatus.RUNNING else ExitCode.DONE
 
 

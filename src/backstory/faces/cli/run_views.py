@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.text import Text
 
 from backstory.faces.cli.plain import one_line, plain
 from backstory.faces.cli.reporting import notices, report_facts, report_from, steps_view
@@ -31,13 +32,14 @@ _STYLES = {
 }
 
 
-def run_json(run: Run) -> dict[str, Any]:
-    """Return a run under the keys of --json."""
+def run_json(run: Run, interrupted: bool) -> dict[str, Any]:  # noqa: FBT001 - pairs of the list
+    """Return a run under the keys of --json; `interrupted`: its process is gone."""
     return {
         "run_id": str(run.id),
         "mode": run.mode,
         "log": run.log,
         "status": run.status,
+        "interrupted": interrupted,
         "wish": run.wish,
         "options": run.options,
         "host": run.host,
@@ -51,8 +53,8 @@ def run_json(run: Run) -> dict[str, Any]:
     }
 
 
-def list_view(found: list[Run]) -> RenderableType:
-    """Return the newest runs, one a line."""
+def list_view(found: list[tuple[Run, bool]]) -> RenderableType:
+    """Return the newest runs, one a line, each with whether its process is gone."""
     if not found:
         return hint("No run yet: ", ("backstory backfill --audit FILE", "cyan"), " begins one.")
     right = {"justify": "right"}
@@ -60,24 +62,38 @@ def list_view(found: list[Run]) -> RenderableType:
         ("run", ID), ("status", {"min_width": 8}), ("begun (UTC)", {"min_width": 16}),
         ("read", right), ("created", right), ("doubt", right), ("took", right),
     )  # fmt: skip
-    for run in found:
+    for run, interrupted in found:
         report = run.report or {}
         made.add_row(
             str(run.id)[:8],
-            text((run.status.replace("_", " "), _STYLES[run.status])),
+            _status(run, interrupted=interrupted),
             moment(run.created_at),
             "-" if run.records_read is None else count(run.records_read),
             count(report["messages_created"]) if report else "-",
             count(report["records_quarantined"] + len(report["errors"])) if report else "-",
             duration(sum(run.seconds_by_step.values())),
         )
-    return made
+    lost = [run for run, interrupted in found if interrupted]
+    if not lost:
+        return made
+    way_on = (f"backstory resume {str(lost[0].id)[:8]}", "cyan")
+    return Group(made, hint("The process of an interrupted run is gone: ", way_on, " goes on."))
 
 
-def run_view(run: Run, stages: dict[str, dict[str, int]]) -> RenderableType:
+def _status(run: Run, *, interrupted: bool) -> Text:
+    if interrupted:
+        return text(("interrupted", "red"))
+    return text((run.status.replace("_", " "), _STYLES[run.status]))
+
+
+def run_view(
+    run: Run,
+    interrupted: bool,  # noqa: FBT001 - as in the list
+    stages: dict[str, dict[str, int]],
+) -> RenderableType:
     """Return one run: what it was asked, where it stands, its report and what can be done next."""
     rows: list[tuple[str, RenderableType]] = [
-        ("status", text((run.status.replace("_", " "), _STYLES[run.status]))),
+        ("status", _status(run, interrupted=interrupted)),
         ("begun", f"{moment(run.created_at)} UTC on {run.host}"),
         ("log", one_line(run.log)),
         ("audit", one_line(", ".join(run.options.get("audit", ())))),
@@ -91,11 +107,12 @@ def run_view(run: Run, stages: dict[str, dict[str, int]]) -> RenderableType:
         shown = notices(report)
     if run.error:
         shown += bullets([plain(run.error)], "✗", "red")
-    return Group(heading(f"Run {run.id}"), facts(rows), *shown, _advice(run))
+    return Group(
+        heading(f"Run {run.id}"), facts(rows), *shown, _advice(run, interrupted=interrupted)
+    )
 
 
 def _stage_line(stage: dict[str, int]) -> str:
-
     if not stage["partitions"]:
         return "not begun"
     held = f", {stage['held']} in work" if stage["held"] else ""
@@ -104,14 +121,15 @@ def _stage_line(stage: dict[str, int]) -> str:
     )
 
 
-def _advice(run: Run) -> RenderableType:
-
+def _advice(run: Run, *, interrupted: bool) -> RenderableType:
     short = str(run.id)[:8]
     steps = {
         RunStatus.RUNNING: (f"backstory resume {short}", "continue it"),
         RunStatus.CANCELED: (f"backstory cancel {short}", "end it for good"),
         RunStatus.ROLLED_BACK: (f"backstory rollback {short}", "take its rows back"),
     }
+    if interrupted:
+        return steps_view(steps.values())
     if run.status is RunStatus.RUNNING:
         return steps_view([(f"backstory pause {short}", "stop it for a while")])
     return steps_view(step for to, step in steps.items() if to in TRANSITIONS[run.status])

@@ -117,7 +117,12 @@ SELECT pg_try_advisory_lock(hashtextextended(current_schema() || ':' || CAST(:ru
 -- Stop leading a run.
 SELECT pg_advisory_unlock(hashtextextended(current_schema() || ':' || CAST(:run_id AS text), 1));
 
--- name: is_run_free
--- Whether no living process leads a run.
-SELECT pg_try_advisory_xact_lock(
-    hashtextextended(current_schema() || ':' || CAST(:run_id AS text), 1)) AS free;
+-- name: is_run_led
+-- Whether a living process leads a run; looks at the lock without touching it, or a `resume` at this
+-- very moment would be refused.
+SELECT EXISTS (
+    SELECT FROM pg_locks l
+    JOIN pg_database d ON d.oid = l.database AND d.datname = current_database()
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND ((CAST(l.classid AS bigint) << 32) | CAST(l.objid AS bigint))
+          = hashtextextended(current_schema() || ':' || CAST(:run_id AS text), 1)) AS led;
