@@ -17,6 +17,7 @@ from backstory.backfill import control, journey, read, work
 from backstory.errors import Interrupted, RunError
 from backstory.model import RunStatus, RunWish
 from backstory.runs.progress import Listener, Progress
+from backstory.search.text import SearchQuery, search_messages
 
 LEADS = [lead(f"lead-{number}") for number in range(12)]
 RECORDS = [record(number, f"lead-{number % 12}") for number in range(96)]
@@ -168,6 +169,42 @@ def test_a_paused_run_may_be_canceled(world: World) -> None:
 
 
 # --- claims that are lost --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["resume", "cancel"])
+def test_a_first_load_that_stands_still_can_be_searched_and_says_when_it_gets_its_index(
+    world: World, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(journey, "FIRST_LOAD_RECORDS", 10)
+    said = []
+
+    def look() -> None:
+        said.extend(world.verify().failed)
+        wish(world, RunWish.PAUSE)()
+
+    listen, _ = once("write", 30, look)
+    with pytest.raises(Interrupted) as stopped:
+        journey.start(world.database, world.home, world.options(RECORDS, LEADS), listen)
+    run = str(stopped.value.run_id)[:8]
+    (gate,) = said
+    assert gate.offenders[0].endswith(f"run {run}, a first load under way, builds it at its end")
+    (gate,) = world.verify(sample=12).failed
+    assert gate.name == "search_index_sound"
+    assert "a first load that is paused, builds it at its end" in gate.offenders[0]
+    assert f"`backstory {ending} {run}`" in gate.offenders[0]
+    with world.connection() as connection:
+        found = search_messages(connection, SearchQuery(text="message 0"))
+    assert [hit.lead for hit in found.hits] == ["lead-0"]
+    if ending == "resume":
+        journey.resume(world.database, run)
+    else:
+        control.stop(world.database, run, RunWish.CANCEL)
+    assert world.verify(sample=12).ok
+    world.run("DROP INDEX messages_search_idx")
+    (gate,) = world.verify().failed
+    assert gate.offenders[0].endswith("the next backfill builds it")
+    world.load(RECORDS, LEADS)
+    assert world.verify().ok
 
 
 def test_a_worker_that_lost_its_claim_between_two_batches_goes_on_with_another(

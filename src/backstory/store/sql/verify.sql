@@ -307,9 +307,16 @@ WITH found AS (
     WHERE i.indexrelid = to_regclass('messages_search_idx')
       AND i.indrelid = to_regclass('messages')
 )
-SELECT 1 AS total, 'messages_search_idx is missing' || coalesce((
-    SELECT ': run ' || left(CAST(r.id AS text), 8) || ' builds it at its end'
-    FROM backfill_runs r WHERE r.first_load AND r.status = 'running' LIMIT 1), '') AS offender
+SELECT 1 AS total, 'messages_search_idx is missing, searches read every message: ' || coalesce((
+    SELECT format(CASE r.status
+               WHEN 'running' THEN 'run %1$s, a first load under way, builds it at its end'
+               ELSE 'run %1$s, a first load that %2$s, builds it at its end (`backstory resume %1$s`) '
+                    || 'or when it is given up (`backstory cancel %1$s`)' END,
+           left(CAST(r.id AS text), 8),
+           CASE r.status WHEN 'paused' THEN 'is paused' ELSE 'has failed' END)
+    FROM backfill_runs r
+    WHERE r.first_load AND r.status IN ('running', 'paused', 'failed')
+    ORDER BY r.status = 'running' DESC, r.created_at LIMIT 1), 'the next backfill builds it') AS offender
 WHERE NOT EXISTS (SELECT FROM found)
 UNION ALL
 SELECT 1, 'messages_search_idx is not valid: drop it and build it again'
