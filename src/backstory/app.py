@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from backstory.config import DEFAULT_SCHEMA, Settings
 from backstory.errors import SchemaMismatch, UsageError
 from backstory.store import embedded, schema
 from backstory.store.engine import Database, translated
+from backstory.tools.session import Rules, Session, open_session
 
 Say = Callable[[str], None]
 
@@ -77,6 +79,20 @@ class App:
                 "it keeps the data."
             )
         return self.database
+
+    def session(self, lead: str | UUID, *, actor: str = "agent") -> Session:
+        """Open a session for a lead, by the id it has in your system: the agent's way to its data.
+
+        Raises UsageError for an unknown lead, DatabaseError if agents cannot be served.
+        """
+        return open_session(self.for_reading(), lead, actor=actor, rules=self.rules)
+
+    @property
+    def rules(self) -> Rules:
+        """What the settings decide for sessions."""
+        return Rules(
+            memory_enabled=self.settings.context_memory_enabled, region=self.settings.region
+        )
 
     def _start(self) -> str:
         lease = embedded.start(

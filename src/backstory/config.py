@@ -19,6 +19,8 @@ class Settings(BaseSettings):
     `database_url` (DATABASE_URL): a server, 16 or newer; None means the embedded PostgreSQL.
     `home` (BACKSTORY_HOME): a directory for the embedded database and for runs' spill files.
     `db_linger` (BACKSTORY_DB_LINGER): seconds the embedded server outlives its last user.
+    `context_memory_enabled` (CONTEXT_MEMORY_ENABLED): whether agents are offered memory at all.
+    `region` (BACKSTORY_REGION): reads phones without a country code, ISO 3166.
     """
 
     model_config = SettingsConfigDict(env_prefix="BACKSTORY_", frozen=True, extra="ignore")
@@ -27,6 +29,8 @@ class Settings(BaseSettings):
     database_schema: str = Field(default=DEFAULT_SCHEMA, validation_alias="BACKSTORY_SCHEMA")
     home: Path = Field(default_factory=lambda: Path(platformdirs.user_data_dir("backstory")))
     db_linger: float = Field(default=600.0, ge=0)
+    context_memory_enabled: bool = Field(default=False, validation_alias="CONTEXT_MEMORY_ENABLED")
+    region: str = Field(default="US", pattern=r"^[A-Z]{2}$")
 
     @field_validator("database_schema")
     @classmethod

@@ -11,6 +11,8 @@ BackstoryError
     ├── EmbeddedError     the embedded PostgreSQL cannot be started or stopped
     ├── RunError          a run cannot do what was asked of it
     │   └── LeaseLost     another worker holds the partition now
+    ├── NotRecognized     a key or a token is missing, wrong, expired or revoked
+    ├── NotAllowed        a known key may not do this
     └── Refused           a tool will not do what an agent asked; nothing was changed
 """
 
@@ -83,6 +85,20 @@ class Interrupted(RunError):
 
     def __reduce__(self) -> tuple[type, tuple[str, str | None]]:
         return type(self), (self.wish, self.run_id)
+
+
+class NotRecognized(Terminal):
+    """Nobody known asks this; the words are the same whatever was wrong, and so tell nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The key or the token is missing, wrong, expired or revoked: "
+            "send one that is valid as `Authorization: Bearer ...`."
+        )
+
+
+class NotAllowed(Terminal):
+    """Who asks is known, and may not do this; the message says which key may."""
 
 
 class Refused(Terminal):

@@ -38,6 +38,14 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "messages": ("SELECT",),
 }
 
+# A right we lack, a role that is therefore not there, or another process that was quicker.
+_NOT_OURS_TO_DO = (
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.UndefinedObject,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.UniqueViolation,
+)
+
 
 def role_name(schema: str) -> str:
     """Return the agent role of a business."""
@@ -74,10 +82,8 @@ def ensure(connection: Connection, schema: str) -> list[str]:
         try:
             with connection.begin_nested():
                 step(driver_of(connection), schema)
-        except psycopg.errors.InsufficientPrivilege:
+        except _NOT_OURS_TO_DO:
             continue
-        except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
-            continue  # another process was quicker
     return missing(connection, schema)
 
 

@@ -41,3 +41,43 @@ SELECT set_config('backstory.customer_id', CAST(CAST(:customer_id AS uuid) AS te
 -- name: unbind_customer
 -- Become the owner again within this transaction.
 SELECT set_config('role', 'none', true), set_config('backstory.customer_id', '', true);
+
+-- name: lock_idempotency_key
+-- Let calls under the same key of the same lead come one after another.
+SELECT pg_advisory_xact_lock(hashtextextended(
+    'backstory:call:' || current_schema() || ':' || CAST(:lead_id AS text) || ':'
+    || CAST(:tool AS text) || ':' || CAST(:idempotency_key AS text), 0));
+
+-- name: call_under_key
+-- Find what was answered under an idempotency key.
+SELECT t.id, t.arguments_hash, t.outcome, t.answer FROM tool_calls t
+WHERE t.lead_id = CAST(:lead_id AS uuid) AND t.tool = CAST(:tool AS text)
+  AND t.idempotency_key = CAST(:idempotency_key AS text);
+
+-- name: record_call
+-- Write down a tool's call, in its ledger and in the log of our own deeds.
+WITH lead AS (
+    SELECT l.id, l.external_id, l.customer_id FROM leads l WHERE l.id = CAST(:lead_id AS uuid)
+), told AS (
+    INSERT INTO audit_log (
+        id, log, audit_id, lead_id, lead_external_id, actor, action, payload, payload_hash, seq,
+        created_at)
+    SELECT CAST(:record_id AS uuid), CAST(:log AS text), CAST(:audit_id AS text),
+           CAST(:lead_id AS uuid), (SELECT external_id FROM lead), CAST(:actor AS text),
+           CAST(:action AS text), CAST(:payload AS jsonb), CAST(:payload_hash AS bytea), 0,
+           CAST(:created_at AS timestamptz)
+)
+INSERT INTO tool_calls (
+    id, customer_id, lead_id, conversation_id, tool, actor, arguments_hash, idempotency_key,
+    outcome, answer, latency_ms, created_at)
+SELECT CAST(:id AS uuid), (SELECT customer_id FROM lead), (SELECT id FROM lead),
+       (SELECT v.id FROM conversations v WHERE v.lead_id = CAST(:lead_id AS uuid)
+        ORDER BY v.status = 'open' DESC, v.ordinal DESC LIMIT 1),
+       CAST(:tool AS text), CAST(:actor AS text), CAST(:arguments_hash AS bytea),
+       CAST(:idempotency_key AS text), CAST(:outcome AS text), CAST(:answer AS jsonb),
+       CAST(:latency_ms AS bigint), CAST(:created_at AS timestamptz);
+
+-- name: lead_of_session
+-- Find the lead that a session is to be opened for, by the business's id or by ours.
+SELECT l.id, l.external_id FROM leads l
+WHERE l.id = ANY (CAST(:ids AS uuid[])) ORDER BY l.id = (CAST(:ids AS uuid[]))[1] DESC LIMIT 1;

@@ -1,0 +1,1 @@
+"""What an agent may ask: seven tools, each a function with a typed input and output."""

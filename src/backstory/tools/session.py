@@ -1,0 +1,238 @@
+"""A session of one lead: the authority under which an agent calls tools.
+
+The host application opens it; nothing that the model says can change whom it concerns. Each call
+is one transaction, bound to the customer the lead belongs to at that moment, and is written down.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from backstory.errors import RecordRefused, Refused, Transient, UsageError
+from backstory.extract.parse import clean_text
+from backstory.live.conversations import ensure_conversation
+from backstory.store import agent_role, calls
+from backstory.store.binding import bound
+from backstory.store.engine import Database, translated
+from backstory.tools.arguments import read_arguments
+from backstory.tools.catalog import offered
+from backstory.tools.schemas import Format, projection
+from backstory.tools.tool import Input, Tool
+
+Clock = Callable[[], datetime]
+
+_TRIES = 3
+_LONGEST_KEY = 200
+_MOST_ARGUMENTS = 20
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call came to.
+
+    `data` is the tool's output as JSON, or of a refusal `outcome`, `message` and `next_step`, which
+    are written for the model. `replayed`: an earlier answer under the same idempotency key.
+    """
+
+    tool: str
+    outcome: str
+    refused: bool
+    data: dict[str, Any]
+    replayed: bool = False
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the host decides for its sessions; `region` reads phones without a country code."""
+
+    memory_enabled: bool = False
+    region: str = "US"
+    clock: Clock = field(default=_now, repr=False)
+
+
+@dataclass(frozen=True)
+class Session:
+    """An agent's way to the data of one lead's customer; safe to share between threads."""
+
+    database: Database
+    lead_id: UUID
+    actor: str = "agent"
+    rules: Rules = field(default_factory=Rules)
+
+    @property
+    def offered(self) -> tuple[Tool, ...]:
+        """The tools that are offered in this session."""
+        return offered(memory_enabled=self.rules.memory_enabled)
+
+    def tools(self, format: str = Format.CANONICAL) -> list[dict[str, Any]]:  # noqa: A002 - the word for it
+        """Return the offered tools as a provider takes them: JSON objects, made anew at each call.
+
+        `format`: canonical, openai, openai-chat, anthropic, gemini or mcp. Raises UsageError for
+        another.
+        """
+        if format not in set(Format):
+            raise UsageError(f"There is no format {format!r}: use one of {', '.join(Format)}.")
+        return projection(self.offered, Format(format))
+
+    def call(
+        self, name: str, arguments: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Answer:
+        """Call a tool as the agent; what is refused is an answer too, and is written down.
+
+        Under an idempotency key the same arguments are answered as before, others are refused.
+        Raises Transient or DatabaseError only if the database does not serve.
+        """
+        started = perf_counter()
+        asked: Input | None = None
+        try:
+            tool = self._tool(name)
+            asked = read_arguments(tool, arguments)
+            return self._served(tool, asked, _checked_key(idempotency_key), started)
+        except Refused as refusal:
+            self._write_down(name, asked, arguments, refusal, started)
+            told = {"outcome": refusal.outcome, "message": refusal.message}
+            if refusal.next_step:
+                told["next_step"] = refusal.next_step
+            return Answer(name, refusal.outcome, refused=True, data=told)
+
+    def _tool(self, name: str) -> Tool:
+        for tool in self.offered:
+            if tool.name == name:
+                return tool
+        names = ", ".join(tool.name for tool in self.offered)
+        raise Refused("unknown_tool", "There is no such tool.", next_step=f"There are: {names}.")
+
+    def _served(self, tool: Tool, asked: Input, key: str | None, started: float) -> Answer:
+        for left in reversed(range(_TRIES)):
+            try:
+                with translated(), self.database.engine.begin() as connection:
+                    return self._within(connection, tool, asked, key, started)
+            except RecordRefused as refused:
+                raise Refused(
+                    "invalid_arguments",
+                    "The database cannot hold these values.",
+                    next_step="Use plain text and ordinary numbers.",
+                ) from refused
+            except Transient:
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    def _within(
+        self, connection: Connection, tool: Tool, asked: Input, key: str | None, started: float
+    ) -> Answer:
+        """Serve a call in the open transaction: the change and its record commit together."""
+        given = asked.model_dump(mode="json", exclude_none=True)
+        before = key and calls.earlier(connection, lead=self.lead_id, tool=tool.name, key=key)
+        if before:
+            if before.arguments_hash != calls.arguments_hash(given):
+                raise Refused(
+                    "conflict",
+                    "This idempotency key was used for other arguments.",
+                    next_step="Repeat the call as it was, or use a new key.",
+                )
+            data, outcome = before.answer, str(before.answer["outcome"])
+        else:
+            with bound(
+                connection,
+                self.database.schema,
+                lead_id=self.lead_id,
+                actor=self.actor,
+                now=self.rules.clock(),
+                region=self.rules.region,
+            ) as mine:
+                output = tool.function(mine, asked)
+            data, outcome = output.model_dump(mode="json"), output.outcome
+        calls.record(
+            connection,
+            calls.Call(
+                tool=tool.name,
+                actor=self.actor,
+                lead_id=self.lead_id,
+                arguments=given,
+                outcome="replayed" if before else outcome,
+                refused=False,
+                latency_ms=_milliseconds_since(started),
+                now=self.rules.clock(),
+                idempotency_key=None if before else key,
+                answer=data if key and not before else None,
+            ),
+        )
+        return Answer(tool.name, outcome, refused=False, data=data, replayed=bool(before))
+
+    def _write_down(
+        self,
+        name: str,
+        asked: Input | None,
+        arguments: Mapping[str, Any],
+        refusal: Refused,
+        started: float,
+    ) -> None:
+        """Record a refusal by itself: what was tried has been rolled back."""
+        given = asked.model_dump(mode="json", exclude_none=True) if asked else _plain(arguments)
+        known = {tool.name for tool in self.offered}
+        with translated(), self.database.engine.begin() as connection:
+            calls.record(
+                connection,
+                calls.Call(
+                    tool=name if name in known else "unknown",
+                    actor=self.actor,
+                    lead_id=self.lead_id,
+                    arguments=given,
+                    outcome=refusal.outcome,
+                    refused=True,
+                    latency_ms=_milliseconds_since(started),
+                    now=self.rules.clock(),
+                ),
+            )
+
+
+def open_session(
+    database: Database, lead: str | UUID, *, actor: str = "agent", rules: Rules | None = None
+) -> Session:
+    """Open a session for a lead, by the id it has in your system or by ours.
+
+    A lead without an open conversation gets one. Raises UsageError for an unknown lead,
+    DatabaseError if the role of agents is not there.
+    """
+    rules = rules or Rules()
+    with translated(), database.engine.begin() as connection:
+        agent_role.require(connection, database.schema)
+        found = calls.find_lead(connection, str(lead))
+        if found is None:
+            raise UsageError(
+                f"There is no lead {str(lead)!r}: record an event of it, or load a list of leads."
+            )
+        ensure_conversation(connection, found, rules.clock())
+    return Session(database, found, actor, rules)
+
+
+def _checked_key(key: str | None) -> str | None:
+    if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isprintable()):
+        raise UsageError(
+            f"An idempotency key has 1 to {_LONGEST_KEY} printable characters: a UUID serves well."
+        )
+    return key
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments that were not understood, as far as they can be named and hashed."""
+    return {
+        clean_text(str(name)[:_LONGEST_KEY])[0]: value
+        if isinstance(value, str | list)
+        else repr(value)[:_LONGEST_KEY]
+        for name, value in list(arguments.items())[:_MOST_ARGUMENTS]
+    }
+
+
+def _milliseconds_since(started: float) -> int:
+    return round((perf_counter() - started) * 1000)

@@ -1,0 +1,55 @@
+"""What a tool is: a function of a bound session and a typed input, with a typed output."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from backstory.store.binding import Bound
+
+
+class Input(BaseModel):
+    """Arguments from a model: what is not known is refused, null means not given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+
+class Part(BaseModel):
+    """A piece of an answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Output(Part):
+    """An answer for a model: short, with names beside ids, and the outcome as a word."""
+
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool; its name and its description are the function's own.
+
+    `idempotent`: the same call twice leaves the same state. `reads_only`: it changes nothing a
+    person would look up. `overwrites`: it may replace or empty what was there; else it only adds.
+    MCP clients are told all three.
+    """
+
+    function: Callable[[Bound, Any], Output]
+    takes: type[Input]
+    gives: type[Output]
+    title: str
+    idempotent: bool
+    reads_only: bool = False
+    overwrites: bool = False
+
+    @property
+    def name(self) -> str:
+        """The tool's name, verb_noun."""
+        return self.function.__name__
+
+    @property
+    def description(self) -> str:
+        """What it does, when to call it, when not, and what comes back."""
+        return " ".join((self.function.__doc__ or "").split())

@@ -1,0 +1,352 @@
+"""Nobody reads another customer: whatever an agent is talked into, and whatever a query forgets."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+from tools_world import NOON, agent, event, everything, refused, rows, told
+
+from backstory.errors import DatabaseError, UsageError
+from backstory.live.record import record_event
+from backstory.store import agent_role
+from backstory.store.binding import bound
+from backstory.store.engine import Database, open_engine
+from backstory.store.schema import upgrade
+from backstory.store.tables import Base
+from backstory.tools.catalog import TOOLS
+from backstory.tools.session import open_session
+
+WINDOW = {"scheduled_start": "2026-06-05T09:00:00Z"}
+
+
+def furnish(session):
+    """Let a session write one of everything, and return the ids."""
+    place = told(session, "add_address", line1="12 Oak St", label="home")["address"]
+    job = told(session, "create_job", title="Sofa", address_id=place["address_id"])["job"]
+    item = told(session, "add_job_item", job_id=job["job_id"], kind="item", name="Sofa")["item"]
+    found = told(session, "memory_fetch_candidates", query="sofa at 12 Oak St", k=10)
+    return {
+        "address_id": place["address_id"],
+        "job_id": job["job_id"],
+        "item_id": item["item_id"],
+        "candidate_ids": [each["candidate_id"] for each in found["candidates"]],
+    }
+
+
+def foreign_calls(of):
+    """Every tool that takes an id, with the ids of somebody else."""
+    return [
+        ("create_job", {"title": "Mine now", "address_id": of["address_id"]}),
+        ("create_job", {"title": "Mine now", "address_id": of["job_id"]}),
+        ("add_job_item", {"job_id": of["job_id"], "kind": "item", "name": "x"}),
+        ("add_job_item", {"job_id": of["item_id"], "kind": "item", "name": "x"}),
+        ("record_job_event", {"job_id": of["job_id"], "event_type": "canceled"}),
+        ("record_job_event", {"job_id": of["job_id"], "event_type": "scheduled", **WINDOW}),
+        ("memory_confirm_context", {"candidate_ids": of["candidate_ids"]}),
+        ("memory_confirm_context", {"candidate_ids": of["candidate_ids"][:1]}),
+    ]
+
+
+def test_every_tool_that_takes_an_id_is_walked():
+    taking = {
+        tool.name
+        for tool in TOOLS
+        if any(name.endswith(("_id", "_ids")) for name in tool.takes.model_fields)
+    }
+    some = {"address_id": "", "job_id": "", "item_id": "", "candidate_ids": []}
+    assert {name for name, _ in foreign_calls(some)} == taking
+
+
+def test_no_tool_takes_the_id_of_a_person_or_a_place_of_work():
+    words = ("customer", "lead", "tenant", "session", "conversation", "schema", "business")
+    for tool in TOOLS:
+        for name in tool.takes.model_fields:
+            assert not any(word in name for word in words), (tool.name, name)
+
+
+def test_a_foreign_id_reads_as_one_that_never_was(database, ana, bob):
+    """The same words but for the id itself, nothing changed, and it is written down."""
+    theirs = furnish(ana)
+    never = {
+        "address_id": str(uuid.uuid4()),
+        "job_id": str(uuid.uuid4()),
+        "item_id": str(uuid.uuid4()),
+        "candidate_ids": [f"job-{uuid.uuid4().hex[:16]}" for _ in theirs["candidate_ids"]],
+    }
+    before = everything(database)
+    for (tool, foreign), (_, unknown) in zip(
+        foreign_calls(theirs), foreign_calls(never), strict=True
+    ):
+        one, other = refused(bob, tool, **foreign), refused(bob, tool, **unknown)
+        assert one["outcome"] == other["outcome"] == "not_found", tool
+        assert _without(one, foreign) == _without(other, unknown), tool
+    assert everything(database) == before
+    tried = rows(
+        database,
+        "SELECT payload FROM audit_log WHERE log = 'backstory' AND action = 'tool_refused'",
+    )
+    assert sum(theirs["job_id"] in str(row.payload) for row in tried) >= 3
+    assert sum(theirs["address_id"] in str(row.payload) for row in tried) >= 1
+
+
+def _without(said, arguments):
+    words = str(said)
+    for value in arguments.values():
+        for each in value if isinstance(value, list) else [value]:
+            words = words.replace(str(each), "…")
+    return words
+
+
+def test_ids_of_a_merged_customer_go_on_for_the_one_person_and_stay_closed_to_others(
+    database, clock, bob
+):
+    """A merge moves what is there: the absorbed customer's own id is nobody's any more."""
+    record_event(
+        database, event(50, "cat-1", "hi", lead={"channel": "messenger", "messenger_psid": "c"})
+    )
+    record_event(
+        database, event(51, "cat-2", "hi", lead={"channel": "sms", "phone": "+12025550144"})
+    )
+    first, second = agent(database, "cat-1", clock=clock), agent(database, "cat-2", clock=clock)
+    hers = furnish(second)
+    assert refused(first, "add_job_item", job_id=hers["job_id"], kind="item", name="x")
+    record_event(
+        database,
+        event(
+            52,
+            "cat-1",
+            "hi",
+            lead={"channel": "messenger", "messenger_psid": "c", "phone": "+12025550144"},
+        ),
+    )
+    for session in (first, second):
+        told(session, "add_job_item", job_id=hers["job_id"], kind="item", name="x")
+    said = refused(bob, "add_job_item", job_id=hers["job_id"], kind="item", name="x")
+    assert said["outcome"] == "not_found"
+
+
+def test_what_was_rolled_back_is_not_found(database, ana):
+    """A session whose lead is gone ends, whatever it asks for."""
+    ended = type(ana)(database, uuid.uuid4(), "agent", ana.rules)
+    said = refused(ended, "create_job", title="Garage")
+    assert said["outcome"] == "session_ended"
+
+
+# --- the policies, apart from our own queries ---------------------------------------------------
+
+
+def as_agent(database, lead):
+    """Yield a connection bound as a tool's is, for queries that forget everything."""
+    connection = database.engine.connect()
+    connection.begin()
+    found = connection.execute(
+        text("SELECT id FROM leads WHERE external_id = :lead"), {"lead": lead}
+    ).scalar_one()
+    context = bound(
+        connection,
+        database.schema,
+        lead_id=found,
+        actor="agent",
+        now=NOON,
+        region="US",
+    )
+    context.__enter__()
+    return connection
+
+
+@pytest.fixture
+def as_bob(database, ana):
+    furnish(ana)
+    connection = as_agent(database, "bob-1")
+    yield connection
+    connection.rollback()
+    connection.close()
+
+
+OWNED = sorted(t.name for t in Base.metadata.sorted_tables if "customer_id" in t.c)
+
+
+@pytest.mark.parametrize("table", OWNED)
+def test_a_query_without_a_where_shows_one_customer_s_rows(database, as_bob, table):
+    if table not in agent_role.RIGHTS:
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            as_bob.execute(text(f"SELECT * FROM {table}"))
+        return
+    seen = as_bob.execute(text(f"SELECT DISTINCT customer_id FROM {table}")).scalars().all()
+    mine = rows(database, "SELECT customer_id FROM leads WHERE external_id = 'bob-1'")[0][0]
+    assert set(seen) <= {mine}
+    if table not in {"memory_notes", "embeddings"}:
+        others = rows(database, f"SELECT 1 FROM {table} WHERE customer_id <> :mine", mine=mine)
+        assert others, "there was nothing to hide"
+
+
+def test_only_one_row_of_customers_is_there(as_bob):
+    assert as_bob.execute(text("SELECT count(*) FROM customers")).scalar_one() == 1
+
+
+def test_every_table_is_under_row_level_security_and_closed_unless_listed(database):
+    tables = rows(
+        database,
+        "SELECT c.relname, c.relrowsecurity,"
+        " has_any_column_privilege(:role, c.oid, 'SELECT')"
+        "   OR has_table_privilege(:role, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') AS open"
+        " FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace"
+        " AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'",
+        role=agent_role.role_name("backstory"),
+    )
+    assert {row.relname for row in tables} == set(Base.metadata.tables)
+    for row in tables:
+        assert row.relrowsecurity, row.relname
+        assert row.open == (row.relname in agent_role.RIGHTS), row.relname
+
+
+def test_the_role_owns_nothing_and_cannot_log_in(database):
+    role = agent_role.role_name("backstory")
+    (row,) = rows(
+        database,
+        "SELECT rolsuper, rolbypassrls, rolcanlogin, rolcreaterole, rolcreatedb,"
+        " (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owned"
+        " FROM pg_roles r WHERE rolname = :role",
+        role=role,
+    )
+    assert tuple(row) == (False, False, False, False, False, 0)
+
+
+def test_nothing_is_written_for_another_customer(database, as_bob):
+    hers = rows(database, "SELECT customer_id FROM leads WHERE external_id = 'ana-1'")[0][0]
+    with pytest.raises(DBAPIError, match="row-level security"):
+        as_bob.execute(
+            text(
+                "INSERT INTO customer_addresses (id, customer_id, line1, normalized_key)"
+                " VALUES (gen_random_uuid(), :hers, 'x', 'x')"
+            ),
+            {"hers": hers},
+        )
+
+
+def test_a_verified_identity_cannot_be_written(database, as_bob):
+    mine = rows(database, "SELECT customer_id FROM leads WHERE external_id = 'bob-1'")[0][0]
+    with pytest.raises(DBAPIError, match="row-level security"):
+        as_bob.execute(
+            text(
+                "INSERT INTO customer_identities (id, customer_id, kind, value, provenance)"
+                " VALUES (gen_random_uuid(), :mine, 'phone', '+12025550101', 'verified')"
+            ),
+            {"mine": mine},
+        )
+
+
+def test_updates_and_claims_never_touch_another_s_rows(as_bob):
+    changed = as_bob.execute(text("UPDATE jobs SET status = 'canceled', canceled_by = 'customer'"))
+    assert changed.rowcount == 0
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        as_bob.execute(text("UPDATE customers SET merged_into_id = NULL"))
+
+
+def test_no_unique_constraint_tells_what_another_customer_has(ana, bob):
+    """Whatever Ana has, Bob may have too: an insert that failed would tell that it is there."""
+    details = {"line1": "12 Oak St", "city": "Austin", "is_primary": True, "label": "home"}
+    profile = {"name": "Same Name", "phone": "+12025550133", "email": "same@example.com"}
+    for session in (ana, bob):
+        assert told(session, "add_address", **details)["outcome"] == "created"
+        assert told(session, "upsert_customer_profile", **profile)["outcome"] == "updated"
+        assert told(session, "create_job", title="Sofa", key="the-same-key")["outcome"] == "created"
+        answer = told(session, "memory_fetch_candidates", query="sofa")
+        ids = [each["candidate_id"] for each in answer["candidates"]]
+        if ids:
+            told(session, "memory_confirm_context", candidate_ids=ids)
+
+
+# --- pooled connections --------------------------------------------------------------------------
+
+
+def test_a_connection_given_back_is_bound_to_nobody(database, ana):
+    told(ana, "create_job", title="Garage")
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        database.engine.begin() as connection,
+        bound(
+            connection,
+            database.schema,
+            lead_id=ana.lead_id,
+            actor="agent",
+            now=NOON,
+            region="US",
+        ),
+    ):
+        raise RuntimeError("on purpose")
+    for _ in range(3):
+        with database.engine.begin() as connection:
+            role, customer = connection.execute(
+                text("SELECT current_user, current_setting('backstory.customer_id', true)")
+            ).one()
+            assert role != agent_role.role_name("backstory")
+            assert not customer
+
+
+def test_two_customers_on_one_pool_never_see_each_other_under_sixteen_threads(database, clock):
+    """Each thread swaps between the two leads; every answer names its own customer only."""
+    sessions = {lead: agent(database, lead, clock=clock) for lead in ("ana-1", "bob-1")}
+    for lead, session in sessions.items():
+        told(session, "upsert_customer_profile", name=f"Only {lead}")
+        told(session, "add_address", line1=f"1 {lead} Road")
+    clock.move(hours=1)
+
+    def hammer(number):
+        for turn in range(12):
+            lead = "ana-1" if (number + turn) % 2 else "bob-1"
+            other = "bob-1" if lead == "ana-1" else "ana-1"
+            profile = told(sessions[lead], "upsert_customer_profile", language="en")
+            assert profile["profile"]["name"] == f"Only {lead}"
+            found = str(told(sessions[lead], "memory_fetch_candidates", query="road", k=10))
+            assert f"1 {lead} Road" in found
+            assert f"1 {other} Road" not in found
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(hammer, range(16)))
+
+
+# --- who may be served ---------------------------------------------------------------------------
+
+
+def test_a_lead_nobody_knows_gets_no_session(database):
+    with pytest.raises(UsageError, match="no lead 'nobody'"):
+        open_session(database, "nobody")
+
+
+def test_without_the_role_of_agents_nobody_is_served_and_the_remedy_is_named(database):
+    with database.engine.begin() as connection:
+        connection.execute(text("REVOKE SELECT ON messages FROM backstory_agent"))
+    with pytest.raises(DatabaseError, match=r"lacks SELECT on messages.*db upgrade"):
+        open_session(database, "ana-1")
+    with database.engine.begin() as connection:
+        assert agent_role.ensure(connection, "backstory") == []
+    told(open_session(database, "ana-1"), "create_job", title="Healed")
+
+
+def test_a_user_that_may_not_make_roles_loads_a_log_and_learns_what_is_missing(
+    empty_database_url,
+):
+    """The main job needs no role; sessions do, and say what an administrator must run."""
+    name = f"plain_{uuid.uuid4().hex[:8]}"
+    database = make_url(empty_database_url).database
+    with psycopg.connect(empty_database_url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+        admin.execute(f'GRANT CREATE ON DATABASE "{database}" TO {name}')
+    url = make_url(empty_database_url).set(username=name, password="x")  # noqa: S106 - its own
+    schema = f"s_{uuid.uuid4().hex[:8]}"
+    engine = open_engine(url.render_as_string(hide_password=False), schema)
+    try:
+        assert upgrade(engine, schema).current
+        plain = Database(str(url), schema, engine)
+        with pytest.raises(DatabaseError, match="CREATE ROLE"):
+            open_session(plain, "anybody")
+    finally:
+        engine.dispose()
+        with psycopg.connect(empty_database_url, autocommit=True) as admin:
+            admin.execute(f"DROP OWNED BY {name} CASCADE")
+            admin.execute(f"DROP ROLE {name}")
