@@ -1,12 +1,13 @@
 """Recall inside one customer: all of the customer's messages are ranked together for a question.
 
-Exact and deterministic: no index is asked for candidates, every message is scored, ties are settled
-by time and id. Each hit tells the parts of its score. Only rows of the one customer are read.
+Deterministic, and each hit tells the parts of its score. Only rows of the one customer are read.
+Up to LARGE messages all are scored here; of more, those that the database found best by their
+words, with their neighbours.
 """
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
@@ -14,20 +15,19 @@ from sqlalchemy import Connection
 from backstory.errors import UsageError
 from backstory.extract.parse import clean_text
 from backstory.search.recall_question import Question, read_question
-from backstory.search.recall_score import (
-    Corpus,
-    Scored,
-    Turn,
-    in_context,
-    in_itself,
-    weighted,
-)
+from backstory.search.recall_score import K1, REACH, B, Corpus, Ranking, frequencies
 from backstory.store import recall as store
 
 MAX_QUERY_CHARS = 4_000
 MAX_K = 100
-# Only so many of the best by words and place are read as texts.
-SHORTLIST = 120
+# More words than that are no question; the longest are the rarest.
+_MAX_WORDS = 64
+# A customer with more messages is ranked by the database first.
+LARGE = 5_000
+# So many of them are looked at with their neighbours.
+_FINALISTS = 200
+# So many of the best by words and place are read as texts, or twice as many as are wanted.
+_SHORTLIST = 60
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ class RecallHit:
 
     @property
     def why(self) -> str:
-        """The parts in words, as `words 6.21 (adopt, agenc), nearby 3.10, speaker 1.80`."""
-        told = []
-        for name, value in self.parts.items():
-            held = f" ({', '.join(self.words)})" if name == "words" else ""
-            told.append(f"{name} {value:.2f}{held}")
-        return ", ".join(told)
+        """The parts in words, as `nearby 3.10, words 2.21 (adopt, agenc), speaker 1.60`."""
+        held = f" ({', '.join(self.words)})" if self.words else ""
+        return ", ".join(
+            f"{name} {value:.2f}{held if name == 'words' else ''}"
+            for name, value in self.parts.items()
+        )
 
 
 @dataclass(frozen=True)
 class Recalled:
-    """The hits, best first, and how many messages were ranked for them."""
+    """The hits, best first; `ranked` is how many messages the customer has."""
 
     hits: tuple[RecallHit, ...]
     ranked: int
@@ -72,23 +72,127 @@ def recall(
     """Return the `k` messages of one customer that matter most for a question or a remark.
 
     `now` is what "yesterday" in the question is counted from. Raises UsageError for a `k` or a
-    query that cannot be; a customer of whom nothing matches has no hits.
+    query that cannot be; a customer who never spoke of it has no hits.
     """
-    asked = _checked(query, k)
-    extent = store.extent(connection, customer_id)
-    question = _read(connection, asked, extent, now or datetime.now(UTC))
-    turns = _turns(connection, customer_id, question)
-    corpus = _corpus(turns, extent)
-    best = _shortlist(turns, in_context(turns, question, corpus), question)
-    texts = store.texts(connection, customer_id, [each.turn.id for each in best])
-    # What was taken away between two statements is nobody's any more.
-    best = [each for each in best if each.turn.id in texts]
-    for each in best:
-        content = texts[each.turn.id].content
-        each.parts |= weighted(in_itself(content, each.turn, question))
-    best.sort(key=_order)
-    hits = tuple(_hit(each, texts[each.turn.id]) for each in best[:k])
-    return Recalled(hits, ranked=len(turns))
+    asked = _Asked.read(connection, customer_id, _checked(query, k), now or datetime.now(UTC))
+    ranking, turns = asked.ranking(connection)
+    best = {
+        turns.id(number): (score, number) for score, number in ranking.best(max(_SHORTLIST, 2 * k))
+    }
+    texts = store.texts(connection, customer_id, list(best))
+    final = []
+    # What was taken away between two statements is nobody's any more, and not in the texts.
+    for each, said in texts.items():
+        score, number = best[each]
+        looks = ranking.looks(number, said.content)
+        final.append((-score - sum(looks.values()), -turns.moments[number], each, looks))
+    final.sort(key=lambda row: row[:3])
+    hits = tuple(
+        _hit(
+            each, texts[each], ranking.parts(best[each][1]) | looks, ranking.words_in(best[each][1])
+        )
+        for _, _, each, looks in final[:k]
+    )
+    return Recalled(hits, ranked=asked.messages)
+
+
+def rank(
+    connection: Connection, customer_id: uuid.UUID, query: str, texts: Sequence[str]
+) -> list[float]:
+    """Return what other texts of a customer are worth, on the scale of `recall`'s scores.
+
+    For notes, jobs and addresses: each counts as a conversation of one message, and words are as
+    rare as they are in the customer's messages and these texts together.
+    """
+    asked = _Asked.read(connection, customer_id, _checked(query, 1), datetime.now(UTC))
+    return asked.ranked_texts(connection, texts)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question to one customer's messages: what is looked for, and how much there is."""
+
+    question: Question
+    wanted: store.Wanted
+    messages: int
+    mean_length: float
+
+    @classmethod
+    def read(
+        cls, connection: Connection, customer_id: uuid.UUID, text: str, now: datetime
+    ) -> "_Asked":
+        """Read the question as the index and the customer's authors make of it."""
+        authors = store.authors(connection, customer_id)
+        (asked,) = store.words(connection, [text])
+        asked = sorted(asked, key=lambda word: (-len(word), word))[:_MAX_WORDS]
+        names = {author.name: author.words for author in authors if author.name}
+        question = read_question(text, asked, authors=names, now=now)
+        messages = sum(author.messages for author in authors)
+        length = sum(author.length for author in authors)
+        wanted = store.Wanted(customer_id, question.words, question.speaker)
+        return cls(question, wanted, messages, length / max(messages, 1))
+
+    def ranking(self, connection: Connection) -> tuple[Ranking, store.Columns]:
+        """Score the turns of the customer: all of them, or the best with their neighbours."""
+        if self.messages <= LARGE:
+            turns = store.all_turns(connection, self.wanted)
+            frequency = frequencies(turns, self.question.words)
+        else:
+            best = self._best(connection)
+            ids = [*best.ids, *self._others(connection)]
+            turns = store.turns_around(connection, self.wanted, ids, reach=REACH)
+            frequency = best.frequency
+        return Ranking(turns, self.question, self._corpus(frequency)), turns
+
+    def ranked_texts(self, connection: Connection, texts: Sequence[str]) -> list[float]:
+        """Score texts that are no messages."""
+        read = store.words(connection, texts)
+        found = self._best(connection).frequency
+        frequency = {
+            word: found.get(word, 0) + sum(word in text for text in read)
+            for word in self.question.words
+        }
+        turns = store.Columns(
+            ids=bytes(16 * len(read)),
+            moments=[0.0] * len(read),
+            lengths=[len(text) for text in read],
+            flags=[int(store.TurnFlag.OPENS)] * len(read),
+            postings=[
+                (number, place)
+                for number, text in enumerate(read)
+                for place, word in enumerate(self.question.words)
+                if word in text
+            ],
+        )
+        ranking = Ranking(turns, self.question, self._corpus(frequency))
+        return [sum(ranking.parts(number).values()) for number in range(len(read))]
+
+    def _corpus(self, frequency: Mapping[str, int]) -> Corpus:
+        return Corpus(self.messages, self.mean_length, frequency)
+
+    def _best(self, connection: Connection) -> store.Best:
+        return store.best_by_words(
+            connection,
+            self.wanted,
+            limit=_FINALISTS,
+            messages=self.messages,
+            mean_length=max(self.mean_length, 1.0),
+            k1=K1,
+            b=B,
+        )
+
+    def _others(self, connection: Connection) -> list[uuid.UUID]:
+        """Return messages that the question points to otherwise than by words."""
+        found: list[uuid.UUID] = []
+        anyone = replace(self.wanted, speaker=None)
+        for span in self.question.spans:
+            limit = _FINALISTS // len(self.question.spans)
+            found += store.latest(
+                connection, anyone, limit=limit, since=span.since, until=span.until
+            )
+        if not self.question.words and self.question.speaker:
+            found += store.latest(connection, self.wanted, limit=_FINALISTS)
+        return found
 
 
 def _checked(query: str, k: int) -> str:
@@ -100,64 +204,16 @@ def _checked(query: str, k: int) -> str:
     return text[:MAX_QUERY_CHARS]
 
 
-def _read(connection: Connection, asked: str, extent: store.Extent, now: datetime) -> Question:
-    words, *names = store.words(connection, [asked, *extent.authors])
-    authors = dict(zip(extent.authors, names, strict=True))
-    return read_question(asked, words, authors=authors, now=now)
-
-
-def _turns(connection: Connection, customer_id: uuid.UUID, question: Question) -> list[Turn]:
-    return [
-        Turn(
-            id=row.id,
-            conversation_id=row.conversation_id,
-            created_at=row.created_at,
-            speaker=frozenset(filter(None, (row.author, row.role))),
-            length=row.length,
-            asks=row.asks,
-            ends_asking=row.ends_asking,
-            counts=row.counts,
-        )
-        for row in store.turns(connection, customer_id, list(question.words))
-    ]
-
-
-def _corpus(turns: Sequence[Turn], extent: store.Extent) -> Corpus:
-    frequency: dict[str, int] = {}
-    for turn in turns:
-        for word in turn.counts:
-            frequency[word] = frequency.get(word, 0) + 1
-    return Corpus(len(turns), extent.mean_length, frequency)
-
-
-def _shortlist(
-    turns: Sequence[Turn], values: Sequence[dict[str, float]], question: Question
-) -> list[Scored]:
-    """Return the best by words and place, of those that have anything to do with the question."""
-    grounds = ("nearby", "date") if question.words else ("date", "speaker")
-    scored = [
-        Scored(turn, weighted(value))
-        for turn, value in zip(turns, values, strict=True)
-        if any(value[name] for name in grounds)
-    ]
-    scored.sort(key=_order)
-    return scored[:SHORTLIST]
-
-
-def _order(scored: Scored) -> tuple[float, float, uuid.UUID]:
-    """Return the place in an answer: the best first, of equals the latest."""
-    return -scored.score, -scored.turn.created_at.timestamp(), scored.turn.id
-
-
-def _hit(scored: Scored, said: store.Said) -> RecallHit:
-    parts = sorted(scored.parts.items(), key=lambda part: (-abs(part[1]), part[0]))
+def _hit(
+    message_id: uuid.UUID, said: store.Said, parts: Mapping[str, float], words: tuple[str, ...]
+) -> RecallHit:
     return RecallHit(
-        message_id=scored.turn.id,
-        conversation_id=scored.turn.conversation_id,
-        created_at=scored.turn.created_at,
-        score=scored.score,
-        parts=dict(parts),
-        words=tuple(scored.turn.counts),
+        message_id=message_id,
+        conversation_id=said.conversation_id,
+        created_at=said.created_at,
+        score=sum(parts.values()),
+        parts=dict(sorted(parts.items(), key=lambda part: (-abs(part[1]), part[0]))),
+        words=words,
         content=said.content,
         attachment_text=said.attachment_text,
     )

@@ -39,6 +39,9 @@ _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 # What happened on a day is often told some days later.
 _TOLD_LATER = timedelta(days=8)
 _TOLD_BEFORE = timedelta(days=1)
+# A month counts less where its day is named; one without a year is that of any recent year.
+_MONTH_ALONE, _MONTH_OF_DAY = 1.0, 0.5
+_YEARS_BACK = 8
 
 
 @dataclass(frozen=True)
@@ -62,17 +65,11 @@ class Question:
     wants_time: bool
     wants_number: bool
     wants_name: bool
-    months: tuple[tuple[int, int | None], ...]
     spans: tuple[Span, ...]
 
     def time_weight(self, moment: datetime) -> float:
         """Return how well a moment fits the time the question speaks of, 0 if it names none."""
-        best = max((s.weight for s in self.spans if s.since <= moment < s.until), default=0.0)
-        if not best and any(
-            month == moment.month and year in (None, moment.year) for month, year in self.months
-        ):
-            best = 0.5 if self.spans else 1.0
-        return best
+        return max((s.weight for s in self.spans if s.since <= moment < s.until), default=0.0)
 
 
 def read_question(
@@ -86,15 +83,13 @@ def read_question(
     said = text.lower()
     named = {author for author, names in authors.items() if not set(words).isdisjoint(names)}
     names = {name for author in named for name in authors[author]}
-    months, spans = _times(said, now)
     return Question(
         words=tuple(word for word in words if word not in names),
         speaker=named.pop() if len(named) == 1 else None if named else _role_named(said),
         wants_time=_WANTS_TIME.search(said) is not None,
         wants_number=_WANTS_NUMBER.search(said) is not None,
         wants_name=_WANTS_NAME.search(said) is not None,
-        months=months,
-        spans=spans,
+        spans=tuple(span for span in _times(said, now) if span is not None),
     )
 
 
@@ -107,30 +102,34 @@ def _role_named(said: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _times(said: str, now: datetime) -> tuple[tuple[tuple[int, int | None], ...], tuple[Span, ...]]:
-    """Return the months and the stretches of time that a text names, in UTC."""
-    years = [int(year) for year in _YEAR.findall(said)]
-    year = years[0] if years else None
-    months = [m[1] for pattern in (_MONTH_ONLY, _MONTH_YEAR) for m in pattern.finditer(said)]
-    spans = [_around(int(y), int(m), int(d), 2.0) for y, m, d in _ISO.findall(said)]
+def _times(said: str, now: datetime) -> list[Span | None]:
+    """Return the stretches of time that a text names, in UTC; None for a day that is none."""
+    named = [int(year) for year in _YEAR.findall(said)]
+    years = named[:1] or range(now.year - _YEARS_BACK, now.year + 2)
+    months = {m[1] for pattern in (_MONTH_ONLY, _MONTH_YEAR) for m in pattern.finditer(said)}
+    spans = [_day(int(y), int(m), int(d)) for y, m, d in _ISO.findall(said)]
     for match in _MONTH_DAY.finditer(said):
         name, day = match[1] or match[4], int(match[2] or match[3])
-        months.append(name)
-        likely = (year,) if year else (now.year, now.year - 1)
-        spans += [_around(y, _MONTHS.index(name) + 1, day, 2.0) for y in likely]
-    if not months and not spans:
-        spans += [_whole_year(each) for each in years]
-    spans += _relative(said, now)
-    named = dict.fromkeys((_MONTHS.index(name) + 1, year) for name in months)
-    return tuple(named), tuple(span for span in spans if span is not None)
+        months.add(name)
+        spans += [_day(year, _MONTHS.index(name) + 1, day) for year in years]
+    weight = _MONTH_OF_DAY if spans else _MONTH_ALONE
+    spans += [_month(y, _MONTHS.index(name) + 1, weight) for name in months for y in years]
+    if not spans:
+        spans += [_whole_year(each) for each in named]
+    return spans + _relative(said, now)
 
 
-def _around(year: int, month: int, day: int, weight: float) -> Span | None:
+def _day(year: int, month: int, day: int) -> Span | None:
     try:
         moment = datetime(year, month, day, tzinfo=UTC)
-        return Span(moment - _TOLD_BEFORE, moment + _TOLD_LATER, weight)
+        return Span(moment - _TOLD_BEFORE, moment + _TOLD_LATER, 2.0)
     except (ValueError, OverflowError):
         return None
+
+
+def _month(year: int, month: int, weight: float) -> Span:
+    following = (year + 1, 1) if month == len(_MONTHS) else (year, month + 1)
+    return Span(datetime(year, month, 1, tzinfo=UTC), datetime(*following, 1, tzinfo=UTC), weight)
 
 
 def _whole_year(year: int) -> Span:

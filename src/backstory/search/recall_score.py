@@ -1,46 +1,52 @@
 """Scores the messages of one customer against a question; pure, and every part of it has a name.
 
 A message is worth what it says itself (BM25 over the customer's own messages), what its neighbours
-in the conversation say, and what it looks like: who speaks, whether the question before it was
-asked in these words, whether it holds a time where a time is wanted. `docs/decisions/0012` says
-where the weights come from.
+in the conversation say, and what it looks like: who speaks, whether it answers a question asked in
+these words, whether it holds a time where a time is wanted. `docs/decisions/0012` says where the
+weights come from.
 """
 
 import math
 import re
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from operator import mul
 
 from backstory.search.recall_question import Question
+from backstory.store.recall import Columns, TurnFlag
 
 K1 = 0.9
 B = 0.4
 # A pause longer than this ends a stretch: what lies on both sides are no neighbours.
-PAUSE = timedelta(hours=6)
+PAUSE = timedelta(hours=6).total_seconds()
 # What a word counts that stands so many messages before (positive) or behind a message.
 DECAY = {0: 1.0, 1: 0.9, 2: 0.6, 3: 0.4, 4: 0.3, -1: 0.6, -2: 0.4, -3: 0.2}
 REACH = max(DECAY)
 _NEAR_SCALE = 5.0
 
-# What each part counts. The first five are about words and places; `date` is kept at half of what
-# was best, because a date may be an appointment's rather than the message's.
-WEIGHTS = {
-    "words": 0.2,
-    "nearby": 0.82,
-    "answer": 0.16,
-    "topic": 0.23,
-    "speaker": 1.6,
-    "date": 2.0,
-    "asks": -0.55,
-    "replies": 0.36,
-    "time": 1.1,
-    "number": 0.9,
-    "name": 1.6,
-    "names": 0.3,
-    "of oneself": 0.6,
+# What each part counts. `date` is kept at half of what was best: a date may be an appointment's
+# rather than the message's.
+BY_PLACE = {
+    "words": 0.2,  # BM25 of the question's words in the message
+    "nearby": 0.82,  # the share of the question's words in it or near it, by rarity
+    "answer": 0.16,  # BM25 of the message before it, if that one asks
+    "topic": 0.23,  # BM25 of the best message in the stretch
+    "speaker": 1.6,  # written by the one the question names
+    "date": 2.0,  # written when the question says
+    "asks": -0.55,  # ends with a question
+    "replies": 0.36,  # the message before it ends with a question
 }
+BY_LOOK = {
+    "time": 1.1,  # words of time, where the question wants a time
+    "number": 0.9,  # a number, where it wants one
+    "name": 1.6,  # a name or a title, where it wants one
+    "names": 0.3,  # names and titles, up to two
+    "of oneself": 0.6,  # the one the question names speaks of himself
+}
+_PLACE_WEIGHTS = tuple(BY_PLACE.values())
+# As plain numbers: an enum takes a microsecond for what is asked thousands of times a call.
+_OPENS, _APART, _ASKS, _ENDS_ASKING, _SPEAKS = (flag.value for flag in TurnFlag)
 
 _TIMES = re.compile(
     r"\b(?:yesterday|today|tonight|tomorrow|ago|last|next|since|recently|just"
@@ -60,150 +66,166 @@ _FIRST_PERSON = re.compile(r"\b(?:I|I'm|I've|I'll|my|we|we're|our|me|mine)\b")
 
 
 @dataclass(frozen=True)
-class Turn:
-    """A message as the ranking sees it; `counts` has the question's words in it, how often each.
-
-    `length` counts the words of the index; `apart` tells that the message before it in the
-    conversation is not the one before it in the list. `meaning` is how near it is to the question
-    in meaning, in standard deviations over the customer's messages.
-    """
-
-    id: uuid.UUID
-    conversation_id: uuid.UUID
-    created_at: datetime
-    speaker: frozenset[str]
-    length: int
-    asks: bool
-    ends_asking: bool
-    counts: Mapping[str, int]
-    apart: bool = False
-    meaning: float | None = None
-
-
-@dataclass(frozen=True)
 class Corpus:
-    """What the words of a question are worth: messages, their mean length, messages a word."""
+    """What words are worth in a customer: messages, their mean length, messages with a word."""
 
     messages: int
     mean_length: float
     frequency: Mapping[str, int]
 
     def rarity(self, word: str) -> float:
-        """Return BM25's inverse document frequency of a word."""
+        """Return BM25's inverse document frequency of a word, 0 for one that nobody says."""
         frequency = self.frequency.get(word, 0)
+        if not frequency:
+            return 0.0
         return math.log(1 + (self.messages - frequency + 0.5) / (frequency + 0.5))
 
+    def density(self, length: int) -> float:
+        """Return what BM25 multiplies a word's rarity with in a text of this length.
 
-@dataclass
-class Scored:
-    """A message and the parts of its score, each already weighted."""
-
-    turn: Turn
-    parts: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def score(self) -> float:
-        """The sum of the parts."""
-        return math.fsum(self.parts.values())
+        A word counts once however often it occurs: in messages that made no difference.
+        """
+        return (K1 + 1) / (1 + K1 * (1 - B + B * length / max(self.mean_length, 1.0)))
 
 
-def words_of(turn: Turn, corpus: Corpus) -> float:
-    """Return BM25 of the question's words in a message."""
-    norm = K1 * (1 - B + B * turn.length / max(corpus.mean_length, 1.0))
-    return math.fsum(
-        corpus.rarity(word) * count * (K1 + 1) / (count + norm)
-        for word, count in turn.counts.items()
-    )
+class Ranking:
+    """The turns of a customer against one question, scored by their words and places."""
 
+    def __init__(self, turns: Columns, question: Question, corpus: Corpus) -> None:
+        self._turns = turns
+        self._question = question
+        self._rarity = [corpus.rarity(word) for word in question.words]
+        self._stretch, self._run = _stretches(turns)
+        self._words = self._bm25(corpus)
+        self._nearby = self._spread()
+        self._topic: dict[int, float] = {}
+        for number, value in self._words.items():
+            stretch = self._stretch[number]
+            self._topic[stretch] = max(self._topic.get(stretch, 0.0), value)
 
-def in_context(turns: Sequence[Turn], question: Question, corpus: Corpus) -> list[dict[str, float]]:
-    """Return what each turn is worth by its place among the others, unweighted."""
-    words = [words_of(turn, corpus) if turn.counts else 0.0 for turn in turns]
-    stretch = _stretches(turns)
-    near = _near(turns, question, corpus, stretch)
-    best: dict[int, float] = {}
-    for place, value in zip(stretch, words, strict=True):
-        best[place] = max(best.get(place, 0.0), value)
-    found = []
-    for number, turn in enumerate(turns):
-        linked = number > 0 and stretch[number - 1] == stretch[number] and not turn.apart
-        before = turns[number - 1] if linked else None
-        found.append(
-            {
-                "words": words[number],
-                "nearby": near[number],
-                "answer": words[number - 1] if before is not None and before.asks else 0.0,
-                "topic": best[stretch[number]],
-                "speaker": float(question.speaker in turn.speaker),
-                "date": question.time_weight(turn.created_at),
-                "asks": float(turn.ends_asking),
-                "replies": float(before is not None and before.ends_asking),
-            }
+    def best(self, limit: int) -> list[tuple[float, int]]:
+        """Return scores and numbers of the best turns; of equals the latest, then by id."""
+        scored = (
+            (sum(map(mul, _PLACE_WEIGHTS, self._values(number))), number)
+            for number in self._grounded()
         )
-    return found
+        return sorted(scored, key=self._order)[:limit]
+
+    def parts(self, number: int) -> dict[str, float]:
+        """Return the parts of a turn's score by words and place, weighted."""
+        return _weighted(BY_PLACE, self._values(number))
+
+    def looks(self, number: int, content: str) -> dict[str, float]:
+        """Return the parts of a turn's score by what its text looks like, weighted."""
+        asked = self._question
+        speaks = self._turns.flags[number] & _SPEAKS
+        values = (
+            min(2, len(_TIMES.findall(content))) if asked.wants_time else 0,
+            asked.wants_number and _NUMBERS.search(content) is not None,
+            asked.wants_name and _NAMES.search(content) is not None,
+            min(2, len(set(_PROPER.findall(content)))),
+            speaks and _FIRST_PERSON.search(content) is not None,
+        )
+        return _weighted(BY_LOOK, map(float, values))
+
+    def words_in(self, number: int) -> tuple[str, ...]:
+        """Return the question's words that a turn holds."""
+        held = {word for turn, word in self._turns.postings if turn == number}
+        return tuple(self._question.words[word] for word in sorted(held))
+
+    def _order(self, scored: tuple[float, int]) -> tuple[float, float, bytes]:
+        score, number = scored
+        place = self._turns.ids[16 * number : 16 * number + 16]
+        return -score, -self._turns.moments[number], place
+
+    def _grounded(self) -> Iterable[int]:
+        """Return the turns that have anything to do with the question."""
+        dated = [
+            number
+            for number, moment in enumerate(self._turns.moments if self._question.spans else ())
+            if self._question.time_weight(datetime.fromtimestamp(moment, UTC))
+        ]
+        if self._question.words:
+            return self._nearby.keys() | dated
+        speaking = (n for n, f in enumerate(self._turns.flags) if f & _SPEAKS)
+        return {*dated, *speaking}
+
+    def _values(self, number: int) -> tuple[float, ...]:
+        """Return the unweighted parts of a turn by words and place, in the order of BY_PLACE."""
+        turns, flags = self._turns, self._turns.flags
+        before = flags[number - 1] if number and self._run[number - 1] == self._run[number] else 0
+        date = 0.0
+        if self._question.spans:
+            date = self._question.time_weight(datetime.fromtimestamp(turns.moments[number], UTC))
+        return (
+            self._words.get(number, 0.0),
+            self._nearby.get(number, 0.0),
+            self._words.get(number - 1, 0.0) if before & _ASKS else 0.0,
+            self._topic.get(self._stretch[number], 0.0),
+            1.0 if flags[number] & _SPEAKS else 0.0,
+            date,
+            1.0 if flags[number] & _ENDS_ASKING else 0.0,
+            1.0 if before & _ENDS_ASKING else 0.0,
+        )
+
+    def _bm25(self, corpus: Corpus) -> dict[int, float]:
+        found: dict[int, float] = {}
+        lengths = self._turns.lengths
+        for turn, word in self._turns.postings:
+            found[turn] = found.get(turn, 0.0) + self._rarity[word]
+        return {turn: value * corpus.density(lengths[turn]) for turn, value in found.items()}
+
+    def _spread(self) -> dict[int, float]:
+        """Return the share of the question's words that stand in or near a turn, by rarity."""
+        total = math.fsum(self._rarity)
+        nearest: list[dict[int, float]] = [{} for _ in self._question.words]
+        run, last = self._run, len(self._run)
+        for turn, word in self._turns.postings:
+            held, here = nearest[word], run[turn]
+            for step, decay in DECAY.items():
+                to = turn + step
+                if 0 <= to < last and run[to] == here and held.get(to, 0.0) < decay:
+                    held[to] = decay
+        found: dict[int, float] = {}
+        for rarity, held in zip(self._rarity, nearest, strict=True):
+            share = _NEAR_SCALE * rarity / total if total else 0.0
+            for turn, decay in held.items():
+                found[turn] = found.get(turn, 0.0) + share * decay
+        return found
 
 
-def in_itself(content: str, turn: Turn, question: Question) -> dict[str, float]:
-    """Return what a turn is worth by what its text looks like, unweighted."""
-    speaks = float(question.speaker in turn.speaker)
+def _stretches(turns: Columns) -> tuple[list[int], list[int]]:
+    """Return for each turn the numbers of its stretch, and of its run of true neighbours.
+
+    A stretch is of one conversation, without a long pause. A run ends besides where turns between
+    two listed ones were not read.
+    """
+    stretches, runs = list[int](), list[int]()
+    stretch = run = 0
+    then = -math.inf
+    for moment, flag in zip(turns.moments, turns.flags, strict=True):
+        if flag & _OPENS or moment - then > PAUSE:
+            stretch += 1
+            run += 1
+        elif flag & _APART:
+            run += 1
+        stretches.append(stretch)
+        runs.append(run)
+        then = moment
+    return stretches, runs
+
+
+def _weighted(weights: Mapping[str, float], values: Iterable[float]) -> dict[str, float]:
     return {
-        "time": min(2.0, len(_TIMES.findall(content))) if question.wants_time else 0.0,
-        "number": float(question.wants_number and _NUMBERS.search(content) is not None),
-        "name": float(question.wants_name and _NAMES.search(content) is not None),
-        "names": min(2.0, len(set(_PROPER.findall(content)))),
-        "of oneself": speaks * float(_FIRST_PERSON.search(content) is not None),
+        name: weight * value
+        for (name, weight), value in zip(weights.items(), values, strict=True)
+        if value
     }
 
 
-def weighted(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the parts of a score: values times weights, without those that count nothing."""
-    return {name: WEIGHTS[name] * value for name, value in values.items() if value}
-
-
-def _stretches(turns: Sequence[Turn]) -> list[int]:
-    """Return for each turn the number of its stretch: one conversation, without a long pause."""
-    numbers, current = list[int](), 0
-    for number, turn in enumerate(turns):
-        before = turns[number - 1] if number else turn
-        if (
-            turn.conversation_id != before.conversation_id
-            or turn.created_at - before.created_at > PAUSE
-        ):
-            current += 1
-        numbers.append(current)
-    return numbers
-
-
-def _near(
-    turns: Sequence[Turn], question: Question, corpus: Corpus, stretch: Sequence[int]
-) -> list[float]:
-    """Return the share of the question's words that stand in or near each turn, by rarity."""
-    rarity = {word: corpus.rarity(word) for word in question.words if corpus.frequency.get(word)}
-    total = math.fsum(rarity.values())
-    if not total:
-        return [0.0] * len(turns)
-    nearest: list[dict[str, float]] = [{} for _ in turns]
-    for number, turn in enumerate(turns):
-        if turn.counts:
-            for to, decay in _reached(turns, number, stretch):
-                held = nearest[to]
-                for word in turn.counts:
-                    if held.get(word, 0.0) < decay:
-                        held[word] = decay
-    return [
-        _NEAR_SCALE * math.fsum(rarity.get(w, 0.0) * decay for w, decay in held.items()) / total
-        for held in nearest
-    ]
-
-
-def _reached(turns: Sequence[Turn], number: int, stretch: Sequence[int]) -> list[tuple[int, float]]:
-    """Return the turns that lie near one, with what its words count there."""
-    reached = [(number, DECAY[0])]
-    for step in (1, -1):
-        to = number + step
-        while (decay := DECAY.get(to - number)) and 0 <= to < len(turns):
-            if stretch[to] != stretch[number] or turns[to if step > 0 else to + 1].apart:
-                break
-            reached.append((to, decay))
-            to += step
-    return reached
+def frequencies(turns: Columns, words: Sequence[str]) -> dict[str, int]:
+    """Return how many of the turns have each word."""
+    found = [0] * len(words)
+    for _, word in turns.postings:
+        found[word] += 1
+    return dict(zip(words, found, strict=True))

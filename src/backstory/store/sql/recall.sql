@@ -1,33 +1,157 @@
--- name: recall_scope
--- How many messages a customer has, how long they are in words of the index, and who wrote them.
-SELECT count(*) AS messages, CAST(coalesce(avg(length(m.search)), 0) AS double precision) AS length,
-       array_remove(array_agg(DISTINCT m.author), NULL) AS authors
-FROM messages AS m
-WHERE m.customer_id = CAST(:customer_id AS uuid);
-
--- name: recall_words
--- Some texts as the index reads them: each word, and how often it occurs.
-SELECT t.number - 1 AS number, u.lexeme, cardinality(u.positions) AS count
-FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS t (said, number)
-CROSS JOIN LATERAL unnest(to_tsvector('english', left(t.said, 60000))) AS u;
-
--- name: recall_all_turns
--- Every message of a customer in the order of its conversations, with the counts of some words.
-SELECT m.id, m.conversation_id, m.created_at, m.author, m.role, length(m.search) AS length,
-       strpos(m.content, '?') > 0 AS asks,
-       right(rtrim(m.content), 1) = '?' AS ends_asking,
-       CASE WHEN m.search @@ CAST(:any_word AS tsquery) THEN (
-           SELECT string_agg(array_position(CAST(:words AS text[]), u.lexeme) || ':'
-                             || cardinality(u.positions), ' ')
-           FROM unnest(m.search) AS u
-           WHERE u.lexeme = ANY (CAST(:words AS text[]))
-       ) END AS counts
+-- name: recall_extent
+-- Who wrote a customer's messages, how many and how long, and the authors' names in index words.
+SELECT m.author, count(*) AS messages, sum(length(m.search)) AS length,
+       tsvector_to_array(to_tsvector('english', coalesce(m.author, ''))) AS names
 FROM messages AS m
 WHERE m.customer_id = CAST(:customer_id AS uuid)
-ORDER BY m.conversation_id, m.created_at, m.seq, m.id;
+GROUP BY m.author;
+
+-- name: recall_words
+-- The words of some texts, as the index reads them.
+SELECT tsvector_to_array(to_tsvector('english', left(t.said, 60000))) AS words
+FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS t (said, number)
+ORDER BY t.number;
+
+-- name: recall_all_turns
+-- Every message of a customer in the order of its conversations, as columns, and where words occur.
+WITH turn AS MATERIALIZED (
+    SELECT row_number() OVER story - 1 AS number, m.id, m.search, m.created_at,
+           lag(m.conversation_id) OVER story IS DISTINCT FROM m.conversation_id AS opens,
+           false AS apart, m.content LIKE '%?%' AS asks,
+           rtrim(m.content) LIKE '%?' AS ends_asking,
+           (m.author = CAST(:speaker AS text) OR m.role = CAST(:speaker AS text)) IS TRUE AS speaks
+    FROM messages AS m
+    WHERE m.customer_id = CAST(:customer_id AS uuid)
+    WINDOW story AS (ORDER BY m.conversation_id, m.created_at, m.seq, m.id)
+), posting AS (
+    SELECT t.number, w.number - 1 AS word
+    FROM unnest(CAST(:words AS tsquery[])) WITH ORDINALITY AS w (word, number)
+    JOIN turn AS t ON t.search @@ w.word
+)
+SELECT t.ids, t.moments, t.lengths, t.flags, p.turns, p.words
+FROM (
+    SELECT string_agg(uuid_send(t.id), CAST('' AS bytea) ORDER BY t.number) AS ids,
+           array_agg(CAST(extract(epoch FROM t.created_at) AS double precision)
+                     ORDER BY t.number) AS moments,
+           array_agg(length(t.search) ORDER BY t.number) AS lengths,
+           array_agg(CAST(t.opens AS integer) + 2 * CAST(t.apart AS integer)
+                     + 4 * CAST(t.asks AS integer) + 8 * CAST(t.ends_asking AS integer)
+                     + 16 * CAST(t.speaks AS integer) ORDER BY t.number) AS flags
+    FROM turn AS t
+) AS t
+CROSS JOIN (
+    SELECT array_agg(p.number) AS turns, array_agg(p.word) AS words
+    FROM posting AS p
+) AS p;
+
+-- name: recall_best_by_words
+-- The messages of a customer that say most of some words, by BM25, and how many have each word.
+WITH said AS MATERIALIZED (
+    SELECT m.id, m.search
+    FROM messages AS m
+    WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.search @@ CAST(:any_word AS tsquery)
+), posting AS MATERIALIZED (
+    SELECT s.id, length(s.search) AS length, w.number AS word
+    FROM unnest(CAST(:words AS tsquery[])) WITH ORDINALITY AS w (word, number)
+    JOIN said AS s ON s.search @@ w.word
+), frequency AS (
+    SELECT p.word, count(*) AS messages,
+           CAST(ln(1 + (CAST(:messages AS bigint) - count(*) + 0.5) / (count(*) + 0.5))
+                AS double precision) AS rarity
+    FROM posting AS p
+    GROUP BY p.word
+), best AS (
+    SELECT p.id
+    FROM posting AS p
+    JOIN frequency AS f ON f.word = p.word
+    GROUP BY p.id, p.length
+    ORDER BY sum(f.rarity) / (1 + CAST(:k1 AS double precision) * (
+                 1 - CAST(:b AS double precision) + CAST(:b AS double precision)
+                 * p.length / CAST(:mean_length AS double precision))) DESC, p.id
+    LIMIT CAST(:limit AS bigint)
+)
+SELECT ARRAY(SELECT b.id FROM best AS b) AS ids,
+       ARRAY(SELECT f.word - 1 FROM frequency AS f ORDER BY f.word) AS words,
+       ARRAY(SELECT f.messages FROM frequency AS f ORDER BY f.word) AS frequencies;
+
+-- name: recall_latest
+-- The latest messages of a customer, of one speaker or of anyone, in a stretch of time or ever.
+SELECT m.id
+FROM messages AS m
+WHERE m.customer_id = CAST(:customer_id AS uuid)
+  AND (CAST(:speaker AS text) IS NULL
+       OR m.author = CAST(:speaker AS text) OR m.role = CAST(:speaker AS text))
+  AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
+  AND (CAST(:until AS timestamptz) IS NULL OR m.created_at < CAST(:until AS timestamptz))
+ORDER BY m.created_at DESC, m.seq DESC, m.id DESC
+LIMIT CAST(:limit AS bigint);
+
+-- name: recall_turns_around
+-- Some messages of a customer with their neighbours, as columns, and where words occur in them.
+WITH near AS (
+    SELECT DISTINCT n.id
+    FROM messages AS m
+    CROSS JOIN LATERAL (
+        (SELECT b.id
+         FROM messages AS b
+         WHERE b.conversation_id = m.conversation_id AND b.customer_id = m.customer_id
+           AND (b.created_at, b.seq) <= (m.created_at, m.seq)
+         ORDER BY b.created_at DESC, b.seq DESC, b.id DESC
+         LIMIT CAST(:reach AS bigint) + 1)
+        UNION ALL
+        (SELECT a.id
+         FROM messages AS a
+         WHERE a.conversation_id = m.conversation_id AND a.customer_id = m.customer_id
+           AND (a.created_at, a.seq) > (m.created_at, m.seq)
+         ORDER BY a.created_at, a.seq, a.id
+         LIMIT CAST(:reach AS bigint))
+    ) AS n
+    WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.id = ANY (CAST(:ids AS uuid[]))
+), placed AS (
+    SELECT row_number() OVER story - 1 AS number, m.id, m.search, m.created_at,
+           lag(m.conversation_id) OVER story IS DISTINCT FROM m.conversation_id AS opens,
+           lag(m.id) OVER story AS listed_before, m.conversation_id, m.seq,
+           m.content LIKE '%?%' AS asks,
+           rtrim(m.content) LIKE '%?' AS ends_asking,
+           (m.author = CAST(:speaker AS text) OR m.role = CAST(:speaker AS text)) IS TRUE AS speaks
+    FROM near AS n
+    JOIN messages AS m ON m.id = n.id
+    WHERE m.customer_id = CAST(:customer_id AS uuid)
+    WINDOW story AS (ORDER BY m.conversation_id, m.created_at, m.seq, m.id)
+), turn AS MATERIALIZED (
+    SELECT p.*, p.listed_before IS DISTINCT FROM (
+               SELECT b.id
+               FROM messages AS b
+               WHERE b.conversation_id = p.conversation_id
+                 AND b.customer_id = CAST(:customer_id AS uuid)
+                 AND (b.created_at, b.seq) <= (p.created_at, p.seq)
+                 AND (b.created_at, b.seq, b.id) < (p.created_at, p.seq, p.id)
+               ORDER BY b.created_at DESC, b.seq DESC, b.id DESC
+               LIMIT 1) AS apart
+    FROM placed AS p
+), posting AS (
+    SELECT t.number, w.number - 1 AS word
+    FROM unnest(CAST(:words AS tsquery[])) WITH ORDINALITY AS w (word, number)
+    JOIN turn AS t ON t.search @@ w.word
+)
+SELECT t.ids, t.moments, t.lengths, t.flags, p.turns, p.words
+FROM (
+    SELECT string_agg(uuid_send(t.id), CAST('' AS bytea) ORDER BY t.number) AS ids,
+           array_agg(CAST(extract(epoch FROM t.created_at) AS double precision)
+                     ORDER BY t.number) AS moments,
+           array_agg(length(t.search) ORDER BY t.number) AS lengths,
+           array_agg(CAST(t.opens AS integer) + 2 * CAST(t.apart AS integer)
+                     + 4 * CAST(t.asks AS integer) + 8 * CAST(t.ends_asking AS integer)
+                     + 16 * CAST(t.speaks AS integer) ORDER BY t.number) AS flags
+    FROM turn AS t
+) AS t
+CROSS JOIN (
+    SELECT array_agg(p.number) AS turns, array_agg(p.word) AS words
+    FROM posting AS p
+) AS p;
 
 -- name: recall_texts
 -- What was said in some messages of a customer.
-SELECT m.id, m.content, m.attachment_text
+SELECT m.id, m.conversation_id, m.created_at, m.content, m.attachment_text
 FROM messages AS m
 WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.id = ANY (CAST(:ids AS uuid[]));
