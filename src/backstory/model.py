@@ -104,10 +104,11 @@ class QuarantineStatus(Vocabulary):
 
 
 class RunMode(Vocabulary):
-    """What a run does: load a log, or retry what was quarantined."""
+    """What a run does: load a log, retry what was quarantined, or embed messages."""
 
     BACKFILL = "backfill"
     RETRY = "retry"
+    EMBED = "embed"
 
 
 class RunStatus(Vocabulary):

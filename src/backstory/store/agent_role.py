@@ -30,6 +30,8 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     ),
     "customer_identities": ("SELECT", "INSERT"),
     "customers": ("SELECT", f"UPDATE ({_PROFILE})"),
+    "embedding_models": ("SELECT",),
+    "embeddings": ("SELECT",),
     "job_events": ("SELECT", "INSERT"),
     "job_items": ("SELECT", "INSERT"),
     "jobs": ("SELECT", "INSERT", f"UPDATE ({_JOB})"),

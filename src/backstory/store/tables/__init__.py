@@ -12,6 +12,7 @@ an ISO-4217 code, times are `timestamptz`.
 from backstory.store.tables.authored import CustomerAddress, Job, JobEvent, JobItem, MemoryNote
 from backstory.store.tables.columns import Base
 from backstory.store.tables.conversations import Conversation, Message
+from backstory.store.tables.embeddings import Embedding, EmbeddingModel
 from backstory.store.tables.keys import ApiKey, SigningKey
 from backstory.store.tables.ledgers import (
     BackfillRun,
@@ -39,6 +40,8 @@ __all__ = [
     "CustomerAddress",
     "CustomerIdentity",
     "CustomerMerge",
+    "Embedding",
+    "EmbeddingModel",
     "Job",
     "JobEvent",
     "JobItem",
