@@ -135,9 +135,9 @@ class Person:
     @contextmanager
     def talking(self, at: datetime = NOW) -> Iterator[Bound]:
         """Bind the transaction to this customer, as a session does for each call."""
-        with bound(
-            self.connection, SCHEMA, lead_id=self.lead, actor="agent", now=at, region="US"
-        ) as mine:
+        options = {"lead_id": self.lead, "actor": "agent", "now": at, "region": "US"}
+        # As of a session's call, nothing is left of one that fails.
+        with self.connection.begin_nested(), bound(self.connection, SCHEMA, **options) as mine:
             yield mine
 
     def change(self, statement: str, **values) -> None:

@@ -1,4 +1,4 @@
-"""What may be meant from before: whose it is, what it says, in which order, and what is left out."""
+"""What may be meant from before: whose it is, what is said of it, in which order."""
 
 from backstory.memory.candidates import fetch
 from backstory.model import MemorySource

@@ -15,13 +15,11 @@ from backstory.errors import Refused
 from backstory.extract.parse import clean_text
 from backstory.memory.quoting import plain
 from backstory.memory.ranking import Match, Ranking, by_words
-from backstory.memory.telling import Kept, kept, messages
+from backstory.memory.telling import TALK, Kept, kept, messages
 from backstory.model import MemorySource
 from backstory.store import memory as store
 from backstory.store.binding import Bound
 
-# What was said so shortly before is the talk that is going on, not something from before.
-TALK = timedelta(minutes=15)
 CONCISE_CHARS, DETAILED_CHARS = 160, 500
 MAX_QUERY_CHARS = 4_000
 ID_FORM = re.compile(rf"(?:{'|'.join(MemorySource)})-[0-9a-f]{{16}}")
@@ -58,7 +56,9 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class _Weighed:
+class Weighed:
+    """Something kept, how well it fits the question, and what it scores with all else."""
+
     kept: Kept
     match: Match
     score: float
@@ -99,13 +99,13 @@ def candidate_id_of(each: Kept) -> str:
     return f"{each.source}-{digest.hexdigest()[:16]}"
 
 
-def weigh(bound: Bound, query: str, ranking: Ranking = by_words) -> list[_Weighed]:
+def weigh(bound: Bound, query: str, ranking: Ranking = by_words) -> list[Weighed]:
     """Return everything that may be meant, best first, equal ones in an order of their own."""
     asked = clean_text(query)[0][:MAX_QUERY_CHARS]
     things = list(_things(bound))
     ranked = ranking(bound, asked, [t.text for t in things], talk_since=bound.now - TALK)
     weighed = [
-        _Weighed(thing, match, _score(thing, match, bound.now))
+        Weighed(thing, match, _score(thing, match, bound.now))
         for thing, match in (
             *zip(things, ranked.texts, strict=True),
             *((said, ranked.messages[said.id]) for said in messages(bound, list(ranked.messages))),
@@ -132,12 +132,12 @@ def _score(thing: Kept, match: Match, now: datetime) -> float:
     return round(FIT * match.fit + RECENCY * recency + KIND * kind, 4)
 
 
-def _order(each: _Weighed) -> tuple[float, float, str, UUID]:
+def _order(each: Weighed) -> tuple[float, float, str, UUID]:
     at = each.kept.at
     return -each.score, -at.timestamp() if at else 0.0, each.kept.source, each.kept.id
 
 
-def _best(weighed: Sequence[_Weighed], k: int) -> list[_Weighed]:
+def _best(weighed: Sequence[Weighed], k: int) -> list[Weighed]:
     """Return the first `k`, with messages beyond their share behind everything else."""
     most = max(1, int(k * _MESSAGES_SHARE))
     said = [each for each in weighed if each.kept.source is MemorySource.MESSAGE]
@@ -145,7 +145,7 @@ def _best(weighed: Sequence[_Weighed], k: int) -> list[_Weighed]:
     return sorted(weighed, key=lambda each: id(each) in late)[:k]
 
 
-def _candidate(bound: Bound, each: _Weighed, *, detailed: bool) -> Candidate:
+def _candidate(bound: Bound, each: Weighed, *, detailed: bool) -> Candidate:
     return Candidate(
         candidate_id=candidate_id_of(each.kept),
         source=each.kept.source,
@@ -157,7 +157,7 @@ def _candidate(bound: Bound, each: _Weighed, *, detailed: bool) -> Candidate:
     )
 
 
-def _why(each: _Weighed, now: datetime) -> str:
+def _why(each: Weighed, now: datetime) -> str:
     words = ", ".join(plain(word, _WORD_CHARS) for word in each.match.words[:_WORDS_SHOWN])
     held = f"has {words}" if words else "no word in common"
     return f"{held}; {_ago(each.kept.at, now)}"

@@ -6,6 +6,7 @@ decided by who reviews notes, not by one talk.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from backstory.errors import Refused
@@ -18,6 +19,8 @@ from backstory.store import memory as store
 from backstory.store.binding import Bound
 
 DETAILS_CHARS = 2_000
+# A conversation may go on for years: a yes is taken for that long, then it is asked for again.
+LASTS = timedelta(days=7)
 _ID_CHARS = 60
 _AGAIN = "Call memory_fetch_candidates again and use the ids that it gives, as they are."
 
@@ -50,7 +53,7 @@ def confirm(bound: Bound, candidate_ids: Sequence[str]) -> list[Confirmed]:
         if thing is not None and thing.content_hash == shown[each].content_hash
     }
     _refuse_if([each for each in ids if each not in held], "changed", _CHANGED)
-    for each in sorted(store.confirm(bound, ids)):
+    for each in sorted(store.confirm(bound, ids, since=bound.now - LASTS)):
         _note_on_job(bound, each, held[each])
     return [_confirmed(each, held[each]) for each in ids]
 

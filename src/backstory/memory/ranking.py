@@ -9,7 +9,6 @@ from typing import Protocol
 from uuid import UUID
 
 from backstory.store import memory as store
-from backstory.store import recall
 from backstory.store.binding import Bound
 
 # Of messages that hold the words, so many are weighed against the rest.
@@ -48,11 +47,11 @@ class Ranking(Protocol):
 
 def by_words(bound: Bound, query: str, texts: Sequence[str], *, talk_since: datetime) -> Ranked:
     """Rank by the words in common, the rarer the better, as the search index reads them."""
-    asked, *held = _counts(bound, [query, *texts])
+    asked, *held = store.words(bound, [query, *texts])
     if not asked:
         return Ranked(tuple(Match() for _ in texts), {})
     said = store.messages_matching(bound, asked, talk_since=talk_since, limit=MOST_MESSAGES)
-    held += _counts(bound, [each.content for each in said])
+    held += store.words(bound, [each.content for each in said])
     rarity = _rarity(asked, held)
     known = spoken(query, asked)
     matches = [_match(counts, rarity, known) for counts in held]
@@ -64,10 +63,6 @@ def spoken(query: str, words: Iterable[str]) -> dict[str, str]:
     """Return words of the index as they were said, where that can be told."""
     tokens = _TOKEN.findall(query.lower())
     return {word: next((t for t in tokens if t[:_STEM] == word[:_STEM]), word) for word in words}
-
-
-def _counts(bound: Bound, texts: Sequence[str]) -> list[Mapping[str, int]]:
-    return [each.counts for each in recall.words(bound.connection, texts)]
 
 
 def _rarity(asked: Iterable[str], held: Sequence[Mapping[str, int]]) -> dict[str, float]:

@@ -1,19 +1,22 @@
-"""Tells what is kept of a customer in a line or two: our own words first, then quoted theirs."""
+"""Tells what is kept of a customer in a line or two: our own words first, then theirs in quotes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
 
 from backstory.memory.quoting import plain, quoted
-from backstory.model import MemorySource, MessageKind, Role
+from backstory.model import MemorySource, MessageKind, NoteStatus, Role
 from backstory.store import memory as store
 from backstory.store.addresses import one_line
 from backstory.store.binding import Bound
+from backstory.store.jobs import CLOSED
 
+# What was said so shortly before is the talk that is going on, not something from before.
+TALK = timedelta(minutes=15)
 ADDRESS_CHARS = 160
 # Less room than this is no room for a quotation.
 _SHORTEST = 12
@@ -27,13 +30,16 @@ _SPEAKERS = {
     Role.TOOL: "a tool",
 }
 Row_ = Row[Any]
+Pairs = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
 class Kept:
-    """Something kept of a customer: `head` is ours to say, `said` pairs a word of ours with theirs.
+    """Something kept of a customer: `head` is ours to say, the pairs are a word of ours and theirs.
 
-    `at` is when there was last something about it, None if nobody knows.
+    `at` is when there was last something about it, None if nobody knows. `held_back` is told, and
+    found by, only after a confirmation. `current`: it is of this contact and not from before, or
+    was confirmed by who reviews notes, and needs no confirmation.
     """
 
     source: MemorySource
@@ -41,11 +47,15 @@ class Kept:
     content_hash: bytes
     at: datetime | None
     head: str
-    said: tuple[tuple[str, str], ...]
+    said: Pairs
+    question: Pairs = ()
+    question_id: UUID | None = None
+    held_back: Pairs = ()
     address: str | None = None
     job_id: UUID | None = None
     address_id: UUID | None = None
     confirmed: bool = False
+    current: bool = False
 
     @property
     def text(self) -> str:
@@ -53,10 +63,14 @@ class Kept:
         return " ".join([self.head, *(text for _, text in self.said), self.address or ""])
 
     def told(self, limit: int, *, whole: bool = False) -> str:
-        """Return it in up to `limit` characters; `whole` with the address."""
+        """Return it in up to `limit` characters; `whole` with what is for after a confirmation."""
         line = self.head
-        where = (("at", self.address),) if whole and self.address else ()
-        for word, text in (*where, *self.said):
+        pairs = (*self.said, *self.question)
+        if whole:
+            elsewhere = self.address and self.source is not MemorySource.ADDRESS
+            where = (("at", self.address or ""),) if elsewhere else ()
+            pairs = (*self.said[:1], *where, *self.held_back, *self.said[1:], *self.question)
+        for word, text in pairs:
             before = f"{line} {word} " if word else f"{line} "
             room = limit - len(before) - 2
             if room < _SHORTEST:
@@ -67,13 +81,12 @@ class Kept:
 
 def kept(bound: Bound, source: MemorySource, row_id: UUID | None = None) -> list[Kept]:
     """Return what is kept of a kind other than messages, the latest first; or one of it."""
-    return [_TOLD[source](row) for row in store.kept(bound, source, row_id)]
+    return [_TOLD[source](row, bound) for row in store.kept(bound, source, row_id)]
 
 
 def messages(bound: Bound, ids: Sequence[UUID]) -> list[Kept]:
-    """Return some messages of the customer, by time."""
-    told = map(_message, store.messages(bound, ids))
-    return sorted(told, key=lambda each: (each.at, each.id))
+    """Return some messages of the customer, by conversation and in order."""
+    return [_message(row) for row in store.messages(bound, ids)] if ids else []
 
 
 def one(bound: Bound, source: MemorySource, row_id: UUID) -> Kept | None:
@@ -99,7 +112,7 @@ def _listed(*words: str | None) -> str:
     return ", ".join(word for word in words if word)
 
 
-def _said(*pairs: tuple[str, str | None]) -> tuple[tuple[str, str], ...]:
+def _said(*pairs: tuple[str, str | None]) -> Pairs:
     return tuple((word, text) for word, text in pairs if text and text.strip())
 
 
@@ -107,7 +120,10 @@ def _address_line(row: Row_) -> str | None:
     return plain(one_line(row), ADDRESS_CHARS) or None
 
 
-def _job(row: Row_) -> Kept:
+def _job(row: Row_, bound: Bound) -> Kept:
+    ours = row.lead_id == bound.lead_id or (
+        row.conversation_id is not None and row.conversation_id == bound.conversation_id
+    )
     total = money(row.total_cents, row.currency)
     done = row.actual_end or row.actual_start
     when = f"done {date(done)}" if done else None
@@ -134,10 +150,12 @@ def _job(row: Row_) -> Kept:
         address=_address_line(row),
         job_id=row.id,
         address_id=row.address_id,
+        current=row.status not in CLOSED and ours,
     )
 
 
-def _lead(row: Row_) -> Kept:
+def _lead(row: Row_, bound: Bound) -> Kept:
+    del bound
     since = row.created_at and f"since {date(row.created_at)}"
     return Kept(
         source=_M.LEAD,
@@ -149,7 +167,7 @@ def _lead(row: Row_) -> Kept:
     )
 
 
-def _address(row: Row_) -> Kept:
+def _address(row: Row_, bound: Bound) -> Kept:
     line = _address_line(row)
     head = _listed(
         "Primary address" if row.is_primary else "Address",
@@ -161,14 +179,17 @@ def _address(row: Row_) -> Kept:
         content_hash=bytes(row.content_hash),
         at=row.at,
         head=head + ":",
-        said=_said(("", line), ("called", row.label), ("access", row.access_notes)),
+        said=_said(("", line), ("called", row.label)),
+        held_back=_said(("access", row.access_notes)),
         address=line,
         address_id=row.id,
+        current=row.created_at > bound.now - TALK,
     )
 
 
-def _note(row: Row_) -> Kept:
-    confirmed = row.status == "confirmed"
+def _note(row: Row_, bound: Bound) -> Kept:
+    del bound
+    confirmed = row.status == NoteStatus.CONFIRMED
     about = row.job_number and f"about job {row.job_number}"
     until = row.valid_until and f"valid until {date(row.valid_until)}"
     head = _listed(
@@ -187,26 +208,27 @@ def _note(row: Row_) -> Kept:
         job_id=row.job_id,
         address_id=row.address_id,
         confirmed=confirmed,
+        current=confirmed and row.job_id is None and row.address_id is None,
     )
 
 
 def _message(row: Row_) -> Kept:
     what = "said" if row.kind == MessageKind.TEXT else "recorded"
-    asked = row.asked and f"asked by {_SPEAKERS[Role(row.asked_by)]}"
+    asked = row.asked and f"when asked by {_SPEAKERS[Role(row.asked_by)]}"
     return Kept(
         source=_M.MESSAGE,
         id=row.id,
         content_hash=bytes(row.content_hash),
         at=row.at,
         head=f"On {date(row.at)} {_SPEAKERS[Role(row.role)]} {what}",
-        said=_said(
-            ("", row.content), ("with a picture of", row.attachment_text), (asked or "", row.asked)
-        ),
+        said=_said(("", row.content), ("with a picture of", row.attachment_text)),
+        question=_said((asked or "", row.asked)),
+        question_id=row.asked_id,
     )
 
 
 _M = MemorySource
-_TOLD: Mapping[MemorySource, Callable[[Row_], Kept]] = {
+_TOLD: Mapping[MemorySource, Callable[[Row_, Bound], Kept]] = {
     _M.JOB: _job,
     _M.LEAD: _lead,
     _M.ADDRESS: _address,

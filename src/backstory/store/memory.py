@@ -24,6 +24,13 @@ _STATEMENTS = {
 }
 
 
+class Beside(NamedTuple):
+    """The neighbours of a message, None at an end."""
+
+    before: UUID | None
+    after: UUID | None
+
+
 class Said(NamedTuple):
     """A message by its text, bounded."""
 
@@ -51,7 +58,7 @@ def kept(bound: Bound, source: MemorySource, row_id: UUID | None = None) -> Sequ
 
 
 def messages(bound: Bound, ids: Iterable[UUID]) -> Sequence[Row[Any]]:
-    """Return some messages, each with the question that it answers."""
+    """Return some messages, each with the question that it answers, by conversation, in order."""
     asked = {"customer_id": bound.customer_id, "ids": list(ids)}
     with translated():
         return bound.connection.execute(sql("memory_messages"), asked).all()
@@ -72,6 +79,54 @@ def messages_matching(
     with translated():
         rows = bound.connection.execute(sql("memory_messages_matching"), asked)
         return [Said(*row) for row in rows]
+
+
+def words(bound: Bound, texts: Sequence[str]) -> list[dict[str, int]]:
+    """Return the words of each text as the search index reads them, and how often each is there."""
+    found: list[dict[str, int]] = [{} for _ in texts]
+    with translated():
+        for row in bound.connection.execute(sql("memory_words"), {"texts": list(texts)}):
+            found[row.number][row.lexeme] = row.times
+    return found
+
+
+def talk(bound: Bound, *, since: datetime, limit: int) -> list[UUID]:
+    """Return the last messages of this conversation since a moment, the latest first."""
+    asked = {
+        "customer_id": bound.customer_id,
+        "conversation_id": bound.conversation_id,
+        "talk_since": since,
+        "limit": limit,
+    }
+    with translated():
+        return list(bound.connection.execute(sql("memory_talk"), asked).scalars())
+
+
+def beside(bound: Bound, ids: Iterable[UUID], *, talk_since: datetime) -> dict[UUID, Beside]:
+    """Return what stands right before and after some messages in their conversations."""
+    asked = {
+        "customer_id": bound.customer_id,
+        "conversation_id": bound.conversation_id,
+        "talk_since": talk_since,
+        "ids": list(ids),
+    }
+    with translated():
+        rows = bound.connection.execute(sql("memory_beside"), asked)
+        return {row.id: Beside(row.before_id, row.after_id) for row in rows}
+
+
+def profile(bound: Bound) -> Row[Any]:
+    """Return who the customer is."""
+    with translated():
+        asked = {"customer_id": bound.customer_id}
+        return bound.connection.execute(sql("memory_profile"), asked).one()
+
+
+def summaries(bound: Bound) -> Sequence[Row[Any]]:
+    """Return the summaries of the last conversations with this lead, the latest first."""
+    asked = {"customer_id": bound.customer_id, "lead_id": bound.lead_id}
+    with translated():
+        return bound.connection.execute(sql("memory_summaries"), asked).all()
 
 
 def remember_shown(bound: Bound, shown: Sequence[Shown]) -> None:
@@ -96,11 +151,19 @@ def shown(bound: Bound, candidate_ids: Sequence[str]) -> dict[str, Shown]:
         return {row.candidate_id: _shown(row) for row in rows}
 
 
-def confirm(bound: Bound, candidate_ids: Sequence[str]) -> frozenset[str]:
-    """Confirm what was shown under these ids; return those that were not confirmed before."""
-    asked = _these(bound, candidate_ids) | {"now": bound.now}
+def confirm(bound: Bound, candidate_ids: Sequence[str], *, since: datetime) -> frozenset[str]:
+    """Confirm what was shown under these ids; return those not confirmed since a moment."""
+    asked = _these(bound, candidate_ids) | {"now": bound.now, "since": since}
     with translated():
         return frozenset(bound.connection.execute(sql("confirm_shown"), asked).scalars())
+
+
+def confirmed(bound: Bound, *, since: datetime) -> list[Shown]:
+    """Return what was confirmed in this conversation since a moment, the latest first."""
+    asked = _these(bound, ()) | {"since": since}
+    with translated():
+        rows = bound.connection.execute(sql("confirmed_in_conversation"), asked)
+        return [_shown(row) for row in rows]
 
 
 def _these(bound: Bound, candidate_ids: Sequence[str]) -> dict[str, Any]:

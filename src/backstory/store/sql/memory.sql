@@ -2,7 +2,8 @@
 -- The jobs of a customer with what was ordered, or one of them, as memory shows them.
 SELECT j.id, j.created_at, j.job_number, left(j.title, 300) AS title,
        left(j.description, 4000) AS description, left(j.service_type, 100) AS service_type,
-       j.status, j.scheduled_start, j.actual_start, j.actual_end, j.total_cents, j.currency,
+       j.status, j.lead_id, j.conversation_id, j.scheduled_start, j.actual_start, j.actual_end,
+       j.total_cents, j.currency,
        j.service_address_id AS address_id, a.line1, a.line2, a.city, a.region, a.postal_code,
        a.country, i.items, coalesce(e.last_at, j.created_at) AS at,
        sha256(convert_to(CAST(jsonb_build_array(
@@ -45,7 +46,7 @@ ORDER BY l.created_at DESC NULLS LAST, l.id LIMIT 200;
 -- name: memory_addresses
 -- The addresses of a customer, or one of them, with when there was last a job at it.
 SELECT a.id, left(a.label, 100) AS label, a.line1, a.line2, a.city, a.region, a.postal_code,
-       a.country, left(a.access_notes, 4000) AS access_notes, a.is_primary, w.jobs,
+       a.country, left(a.access_notes, 4000) AS access_notes, a.is_primary, a.created_at, w.jobs,
        coalesce(w.last_at, a.created_at) AS at,
        sha256(convert_to(CAST(jsonb_build_array(
            a.label, a.line1, a.line2, a.city, a.region, a.postal_code, a.country, a.access_notes)
@@ -81,15 +82,16 @@ ORDER BY coalesce(n.valid_from, n.created_at) DESC, n.id LIMIT 200;
 -- Some messages of a customer, each with the question before it, if there is one that it answers.
 SELECT m.id, m.conversation_id, m.role, m.kind, left(m.author, 100) AS author,
        left(m.content, 4000) AS content, left(m.attachment_text, 1000) AS attachment_text,
-       m.created_at AS at, b.role AS asked_by, b.content AS asked,
+       m.created_at AS at, b.id AS asked_id, b.role AS asked_by, b.content AS asked,
        sha256(convert_to(CAST(jsonb_build_array(
            m.role, m.kind, m.author, m.content, m.attachment_text, m.created_at, b.role, b.hashed)
            AS text), 'UTF8')) AS content_hash
 FROM messages m
 LEFT JOIN LATERAL (
-    SELECT p.role, left(p.content, 1000) AS content, sha256(convert_to(p.content, 'UTF8')) AS hashed
+    SELECT p.id, p.role, left(p.content, 1000) AS content,
+           sha256(convert_to(p.content, 'UTF8')) AS hashed
     FROM (
-        SELECT q.role, q.kind, q.content FROM messages q
+        SELECT q.id, q.role, q.kind, q.content FROM messages q
         WHERE q.conversation_id = m.conversation_id AND q.customer_id = m.customer_id
           AND (q.created_at, q.seq, q.id) < (m.created_at, m.seq, m.id)
           AND q.created_at > m.created_at - interval '6 hours'
@@ -97,7 +99,54 @@ LEFT JOIN LATERAL (
     ) p
     WHERE p.role <> m.role AND p.kind = 'text' AND right(rtrim(left(p.content, 1000)), 1) = '?'
 ) b ON true
+WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.id = ANY (CAST(:ids AS uuid[]))
+ORDER BY m.conversation_id, m.created_at, m.seq, m.id;
+
+-- name: memory_talk
+-- The last messages of a conversation since a moment, and before another.
+SELECT m.id FROM messages m
+WHERE m.customer_id = CAST(:customer_id AS uuid)
+  AND m.conversation_id = CAST(:conversation_id AS uuid)
+  AND m.created_at >= CAST(:talk_since AS timestamptz) AND m.kind = 'text'
+ORDER BY m.created_at DESC, m.seq DESC, m.id DESC LIMIT CAST(:limit AS integer);
+
+-- name: memory_beside
+-- What was said right before and right after some messages, but for the talk that is going on.
+SELECT m.id, b.id AS before_id, a.id AS after_id
+FROM messages m
+LEFT JOIN LATERAL (
+    SELECT q.id FROM messages q
+    WHERE q.conversation_id = m.conversation_id AND q.customer_id = m.customer_id
+      AND (q.created_at, q.seq, q.id) < (m.created_at, m.seq, m.id)
+      AND q.created_at > m.created_at - interval '6 hours' AND q.kind = 'text'
+    ORDER BY q.created_at DESC, q.seq DESC, q.id DESC LIMIT 1
+) b ON true
+LEFT JOIN LATERAL (
+    SELECT q.id FROM messages q
+    WHERE q.conversation_id = m.conversation_id AND q.customer_id = m.customer_id
+      AND (q.created_at, q.seq, q.id) > (m.created_at, m.seq, m.id)
+      AND q.created_at < m.created_at + interval '6 hours' AND q.kind = 'text'
+      AND (q.conversation_id IS DISTINCT FROM CAST(:conversation_id AS uuid)
+           OR q.created_at < CAST(:talk_since AS timestamptz))
+    ORDER BY q.created_at, q.seq, q.id LIMIT 1
+) a ON true
 WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.id = ANY (CAST(:ids AS uuid[]));
+
+-- name: memory_profile
+-- Who the customer is, as they are known now.
+SELECT c.id, c.created_at, left(c.display_name, 300) AS display_name,
+       left(c.company_name, 300) AS company_name,
+       coalesce(c.phone_e164, left(c.phone_raw, 100)) AS phone, left(c.email, 300) AS email,
+       c.preferred_channel, left(c.language, 40) AS language, c.do_not_contact
+FROM customers c WHERE c.id = CAST(:customer_id AS uuid);
+
+-- name: memory_summaries
+-- The summaries of the last conversations with a lead.
+SELECT v.id, left(v.summary, 4000) AS summary, coalesce(v.last_message_at, v.started_at) AS at
+FROM conversations v
+WHERE v.customer_id = CAST(:customer_id AS uuid) AND v.lead_id = CAST(:lead_id AS uuid)
+  AND v.summary <> ''
+ORDER BY v.ordinal DESC LIMIT 2;
 
 -- name: memory_messages_matching
 -- The messages of a customer that hold any of some words, but for the talk that is going on.
@@ -110,6 +159,12 @@ WHERE m.customer_id = CAST(:customer_id AS uuid)
            AND m.created_at >= CAST(:talk_since AS timestamptz))
 ORDER BY ts_rank(m.search, CAST(:any_word AS tsquery)) DESC, m.created_at DESC, m.id
 LIMIT CAST(:limit AS integer);
+
+-- name: memory_words
+-- Some texts as the search index reads them: each word, and how often it is there.
+SELECT t.number - 1 AS number, u.lexeme, cardinality(u.positions) AS times
+FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS t (said, number)
+CROSS JOIN LATERAL unnest(to_tsvector('english', left(t.said, 20000))) AS u;
 
 -- name: remember_shown
 -- Write down what was shown in a conversation; what was shown before is shown anew.
@@ -133,9 +188,19 @@ WHERE k.customer_id = CAST(:customer_id AS uuid)
   AND k.candidate_id = ANY (CAST(:candidate_ids AS text[]));
 
 -- name: confirm_shown
--- Confirm what was shown; what is confirmed already stays so since then.
+-- Confirm what was shown; what was confirmed since a moment stays so since then.
 UPDATE confirmations SET confirmed_at = CAST(:now AS timestamptz)
 WHERE customer_id = CAST(:customer_id AS uuid)
   AND conversation_id = CAST(:conversation_id AS uuid)
-  AND candidate_id = ANY (CAST(:candidate_ids AS text[])) AND confirmed_at IS NULL
+  AND candidate_id = ANY (CAST(:candidate_ids AS text[]))
+  AND (confirmed_at IS NULL OR confirmed_at <= CAST(:since AS timestamptz))
 RETURNING candidate_id;
+
+-- name: confirmed_in_conversation
+-- What was confirmed in a conversation since a moment, the latest first.
+SELECT k.candidate_id, k.source_kind, k.source_id, k.content_hash, k.confirmed_at
+FROM confirmations k
+WHERE k.customer_id = CAST(:customer_id AS uuid)
+  AND k.conversation_id = CAST(:conversation_id AS uuid)
+  AND k.confirmed_at > CAST(:since AS timestamptz)
+ORDER BY k.confirmed_at DESC, k.candidate_id LIMIT 50;
