@@ -51,8 +51,8 @@ def wrong_fields(tools: Tools) -> Iterator[str]:
 def _expected(tool: Tool, name: str) -> list[str]:
     node = input_schema(tool)["properties"][name]
     inner = node.get("items", node)  # what is wrong may be in the list
-    example = orjson.dumps(node["examples"][0]).decode().strip("[]")
-    return [name, rule_of(inner), example]
+    examples = [orjson.dumps(each).decode().strip("[]") for each in node.get("examples", ())[:1]]
+    return [name, rule_of(inner), *examples]
 
 
 def _valid(tool: Tool) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _unless_refused(tool: Tool, arguments: dict[str, Any], named: list[str]) -> 
         if lacking or leaking or refused.outcome != REFUSED:
             yield f"{tool.name}: {refused} (lacks {lacking}, tells {leaking})"
     else:
-        yield f"{tool.name} takes {list(arguments)[-1]}"
+        yield f"{tool.name} takes {arguments}"
 
 
 def examples_taken(tools: Tools) -> Iterator[str]:

@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from backstory.errors import Terminal
 from backstory.tools import canonical
@@ -17,7 +18,6 @@ from backstory.tools.rules import in_words
 from backstory.tools.schemas import (
     TOLD_IN_WORDS,
     Format,
-    content_of,
     parameters,
     projection,
     text_of,
@@ -113,6 +113,9 @@ def _lost(
     for phrase in [node.get("description", ""), *in_words(node, told)]:
         if phrase.lower() not in said:
             yield f"it does not say {phrase!r}"
+    for keyword in sorted(told & set(node) - {"examples"}):
+        if not in_words(node, {keyword}):
+            yield f"there are no words for {keyword}"
     implied = {"type"} if "enum" in node else set()
     structure = {"properties", "required", "items", "description", "examples"}
     for keyword in sorted(set(node) - told - structure - implied):
@@ -221,7 +224,12 @@ def mcp_answers(tools: Tools) -> Iterator[str]:
         checking = validator(schema, format_checker=validator.FORMAT_CHECKER)
         random = Random(tool.name)  # noqa: S311 - samples, the same each time
         for _ in range(_SAMPLES):
-            content = content_of(tool.gives.model_validate(draw(schema, random)))
+            try:
+                answer = tool.gives.model_validate(draw(schema, random))
+            except ValidationError as refused:
+                yield f"{tool.name}: {refused.errors()[0]['msg']}"
+                continue
+            content = answer.model_dump(mode="json")
             yield from (f"{tool.name}: {error.message}" for error in checking.iter_errors(content))
             if orjson.loads(text_of(content)) != content:
                 yield f"{tool.name}: text and structure differ"

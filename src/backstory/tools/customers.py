@@ -217,7 +217,7 @@ def add_address(bound: Bound, asked: AddAddress) -> AddressAdded:
 
     Call it when the customer names a place where work is to be done or corrects how to get in.
     Do not call it for an address that memory candidates already show with an address id: use
-    that id. The same address spelled otherwise is recognised: created is new, updated has new
+    that id. The same address spelled otherwise is recognized: created is new, updated has new
     notes or label or has become primary, duplicate changed nothing. Comes back with the address
     and the address_id that create_job takes.
     """

@@ -12,7 +12,7 @@ import orjson
 
 from backstory.tools.canonical import Schema, input_schema, output_schema
 from backstory.tools.rules import example_of, in_words
-from backstory.tools.tool import Output, Tool
+from backstory.tools.tool import Tool
 
 
 class Format(StrEnum):
@@ -61,11 +61,6 @@ def read_by_model(tools: Iterable[Tool], shape: Format) -> list[dict[str, Any]]:
     told = projection(tools, shape)
     unread = {"output", "outputSchema", "annotations", "title"}
     return [{key: value for key, value in tool.items() if key not in unread} for tool in told]
-
-
-def content_of(answer: Output) -> dict[str, Any]:
-    """Return an answer as JSON data, valid against the tool's output schema."""
-    return answer.model_dump(mode="json")
 
 
 def text_of(data: Any) -> str:
