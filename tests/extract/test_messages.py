@@ -317,3 +317,12 @@ def test_the_time_and_the_id_are_no_part_of_the_content():
 def test_the_digest_of_raw_content_tells_two_lines_apart(one, other):
     assert (content_digest(one) == content_digest(other)) == (one == other)
     assert len(content_digest(one)) == 16
+
+
+@pytest.mark.parametrize("fields", [{}, {"created_at": None}, {"createdAt": None}])
+def test_a_record_without_a_time_says_how_to_name_it(fields):
+    with pytest.raises(
+        Unreadable, match=r"has no time: name its column with --map created_at="
+    ) as no:
+        read_event(json.dumps({"id": "1", **fields}).encode(), {}, UTC)
+    assert no.value.code == "bad_time"

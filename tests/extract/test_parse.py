@@ -296,3 +296,23 @@ def test_every_time_that_is_accepted_can_be_stored_and_read_again(moment):
     else:
         assert from_microseconds(microseconds(found)) == moment.astimezone(UTC)
         assert orjson.loads(orjson.dumps(found))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'{"a": "b', "Not JSON: Unterminated string starting at character 6."),
+        (b'{"a": "\t"}', "Not JSON: Invalid control character at character 7."),
+        (b"{", "Not JSON: Expecting property name enclosed in double quotes at character 1."),
+    ],
+)
+def test_what_is_no_json_says_where_in_one_sentence(line, said):
+    with pytest.raises(Unreadable) as refused:
+        strict_json(line)
+    assert str(refused.value) == said
+
+
+def test_a_byte_order_mark_where_files_were_joined_is_no_part_of_the_record():
+    assert strict_json(b'\xef\xbb\xbf{"a": 1}') == ({"a": 1}, 0, 0)
+    with pytest.raises(Unreadable):
+        strict_json(b'\xef\xbb\xbf\xef\xbb\xbf{"a": 1}')

@@ -55,6 +55,23 @@ def test_the_quarantine_lists_where_and_why(troubled):
     assert "log.jsonl:4" in shown
 
 
+def test_records_are_listed_run_by_run_the_newest_first_as_they_stand_in_the_source(
+    terminal, tmp_path
+):
+    for name in ("old", "new"):
+        lines = [record(0), *(record(n, created_at=f"{name} {n}") for n in range(1, 12))]
+        lines += [record(0, payload={"text": f"other {name} {n}"}) for n in range(11)]
+        terminal.type("backfill", "--audit", written(tmp_path / f"{name}.jsonl", lines))
+    refused = terminal.type("quarantine", "list", "--json").json["quarantined"]
+    lost = terminal.type("conflicts", "--json").json["conflicts"]
+    for found, first in ((refused, 2), (lost, 13)):
+        assert [row["position"] for row in found] == [
+            f"{name}.jsonl:{line}" for name in ("new", "old") for line in range(first, first + 11)
+        ]
+    shown = terminal.type("quarantine", "list", "--limit", "2").out
+    assert "The first 2, those of the newest run first" in shown
+
+
 def test_an_empty_quarantine_is_no_finding(sampled):
     told = sampled.type("quarantine", "list")
     assert (told.code, told.out) == (0, "Nothing is in quarantine.\n")

@@ -187,3 +187,18 @@ def test_no_password_is_on_the_command_line(loaded, monkeypatch, tmp_path):
     words = (tmp_path / "words").read_text()
     assert "--schema=backstory" in words
     assert password not in words
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("BACKSTORY_DB_LINGER", "soon", "BACKSTORY_DB_LINGER cannot be 'soon': Input should be"),
+        ("BACKSTORY_DB_LINGER", "-1", "BACKSTORY_DB_LINGER cannot be '-1'"),
+        ("CONTEXT_MEMORY_ENABLED", "perhaps", "CONTEXT_MEMORY_ENABLED cannot be 'perhaps'"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_named_as_it_is_set(variable, value, said, tmp_path):
+    told = Terminal("", tmp_path, **{variable: value}).type("runs")
+    assert told.code == 2
+    assert said in told.err
+    assert "Value error" not in told.err

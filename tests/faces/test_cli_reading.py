@@ -1,5 +1,7 @@
 """`search`, `conversation`, `customers`, `trace`: find, read, and go back to the record."""
 
+import shlex
+
 import pytest
 from cli_world import record, written
 
@@ -15,6 +17,21 @@ def test_a_search_shows_who_said_it_and_when(sampled):
     assert told.code == 0
     assert "Joanie Pruitt on messenger" in told.out
     assert "Biscuit" in told.out
+
+
+@pytest.mark.parametrize("query", ["-flight", "-flight boat", "-x"])
+def test_a_query_that_begins_with_a_dash_is_told_where_to_stand(query, sampled):
+    told = sampled.type("search", query)
+    assert told.code == 2
+    assert f"`backstory search -- {shlex.quote(query)}`" in told.err
+    assert "--help` shows the right form" in told.err
+    assert "begins with a dash" not in sampled.type("search", "boat", "--nonsense").err
+
+
+def test_a_query_behind_two_dashes_may_begin_with_one(sampled):
+    told = sampled.type("search", "--json", "--", "-nothing quote")
+    assert told.code == 0
+    assert told.json["hits"]
 
 
 def test_a_search_in_json_has_whole_ids_and_the_words_that_match(sampled):

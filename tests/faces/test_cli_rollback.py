@@ -50,6 +50,7 @@ def test_what_stands_on_a_run_blocks_it_by_name(loaded, messages, tmp_path):
     assert told.json["blocked"] is True
     assert any(second[:8] in blocker["sentence"] for blocker in told.json["blockers"])
     assert told.json["forced"] == {"messages": 1}
+    assert "1 message, 1 record of the log" in loaded.type("rollback", second, "--dry-run").out
     assert "--force" in loaded.type("rollback", first).out
     assert "by force" in loaded.type("rollback", first, "--dry-run", "--force").out
     assert messages() == 217

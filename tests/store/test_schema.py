@@ -166,6 +166,16 @@ def test_two_businesses_share_a_database_and_nothing_else(make):
         assert schema.schema_state(connection, "acme").current
 
 
+def test_an_installation_without_migrations_says_so(engine, tmp_path, monkeypatch):
+    (tmp_path / "versions").mkdir()
+    monkeypatch.setattr(schema, "_MIGRATIONS", tmp_path)
+    with (
+        engine.connect() as connection,
+        pytest.raises(SchemaMismatch, match=r"has no migrations in .*Install it again"),
+    ):
+        schema.schema_state(connection, SCHEMA)
+
+
 def test_a_schema_of_a_newer_version_is_refused(engine):
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

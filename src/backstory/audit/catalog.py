@@ -1,7 +1,7 @@
 """Finds a table and its columns in a database, and names what is like it when it is not there."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -17,6 +17,7 @@ DEFAULT_TABLES: Mapping[Kind, tuple[str, ...]] = {
 _NAME = r'"(?:[^"]|"")+"|[^".]+'
 _QUALIFIED = re.compile(rf"(?:(?P<schema>{_NAME})\.)?(?P<table>{_NAME})")
 _SHOWN_TABLES = 20
+_OWN_TABLES = frozenset({"alembic_version", "backfill_runs", "run_partitions"})
 
 _TABLES = """
 SELECT c.oid, n.nspname, c.relname, pg_table_is_visible(c.oid)
@@ -99,8 +100,21 @@ def find_table(
             if name == table and (schema in wanted.schemas if wanted.schemas else visible):
                 fields = _fields(connection, oid, kind, chosen, where=f"{schema}.{name}")
                 return FoundTable(oid, schema, name, fields)
-    names = [name if visible else f"{schema}.{name}" for _, schema, name, visible in known]
+    own = _own_schemas(known)
+    names = [
+        name if visible else f"{schema}.{name}"
+        for _, schema, name, visible in known
+        if schema not in own or schema in wanted.schemas
+    ]
     raise _not_found(wanted, names, kind, place)
+
+
+def _own_schemas(known: Iterable[tuple[int, str, str, bool]]) -> set[str]:
+    """Return the schemas that Backstory made: nobody looks for a log among its tables."""
+    tables: dict[str, set[str]] = {}
+    for _, schema, name, _ in known:
+        tables.setdefault(schema, set()).add(name)
+    return {schema for schema, names in tables.items() if names >= _OWN_TABLES}
 
 
 def _fields(
@@ -117,7 +131,9 @@ def _not_found(wanted: TableName, names: list[str], kind: Kind, place: str) -> S
     tried = " or ".join(f'"{name}"' for name in wanted.tables)
     inside = f" in schema {' or '.join(wanted.schemas)}" if wanted.schemas else ""
     if not names:
-        return SourceError(f"{place} has no table {tried}{inside}: there are no tables at all.")
+        return SourceError(
+            f"{place} has no table {tried}{inside}: there are no tables to read from."
+        )
     similar = _similar(wanted.tables[0], names)
     said = "Similar are" if similar else "There are"
     shown = ", ".join((similar or names)[:_SHOWN_TABLES])

@@ -109,7 +109,7 @@ def sums(
         "conflict rows": (rows["conflicts"], ledger.get("conflict_rows", 0)),
     }
     return [
-        f"Outcomes do not add up: {found:,} {what}, {wanted:,} expected."
+        f"Outcomes do not add up: {what} {found:,}, expected {wanted:,}."
         for what, (found, wanted) in expected.items()
         if found != wanted
     ]

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import phonenumbers
 
+from backstory.audit.connect import is_url
 from backstory.audit.source import Kind, mapping_for
 from backstory.errors import UsageError
 from backstory.model import OWN_LOG, Role, RunMode
@@ -48,6 +49,16 @@ class BackfillOptions:
             raise UsageError(f"--log cannot be {self.log!r}: choose another name for your log.")
         if (self.audit + self.leads).count("-") > 1:
             raise UsageError("`-` means standard input and can be given once.")
+        for name, table, given in (
+            ("audit", self.audit_table, self.audit),
+            ("lead", self.lead_table, self.leads),
+        ):
+            if table is not None and not any(map(is_url, given)):
+                source = "--audit" if name == "audit" else "--leads"
+                raise UsageError(
+                    f"--{name}-table names a table behind a postgresql:// URL, and {source} names "
+                    "none: leave it out, or give the URL."
+                )
         if self.unknown_actor not in UNKNOWN_ACTOR:
             raise UsageError("--unknown-actor is `skip` or `system`.")
         if not 1 <= self.workers <= _MOST_WORKERS:

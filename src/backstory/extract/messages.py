@@ -75,6 +75,11 @@ def as_event(json: Json, columns: Mapping[str, str], assume_tz: tzinfo) -> Audit
         audit_id = _as_id(audit_id)
         if audit_id is None:
             raise Unreadable("no_id", "The record has no id: name its column with --map id=column.")
+    created_at = get("createdAt") if created_at is None else created_at
+    if created_at is None:
+        raise Unreadable(
+            "bad_time", "The record has no time: name its column with --map created_at=column."
+        )
     if type(lead) is not str or not lead.strip():
         lead = _as_id(get("leadId") if lead is None else lead)
     return AuditEvent(
@@ -83,7 +88,7 @@ def as_event(json: Json, columns: Mapping[str, str], assume_tz: tzinfo) -> Audit
         actor if type(actor) is str else _as_word(actor),
         action if type(action) is str else _as_word(action),
         get("payload"),
-        microseconds(parse_time(get("createdAt") if created_at is None else created_at, assume_tz)),
+        microseconds(parse_time(created_at, assume_tz)),
         replaced,
         repeated,
     )

@@ -102,7 +102,8 @@ def _slowly(line: bytes) -> Json:
         return found
 
     try:
-        text = line.decode("utf-8")
+        # Files that were joined have a byte order mark where the second one began.
+        text = line.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as bad:
         raise Unreadable("bad_utf8", f"Not UTF-8 at byte {bad.start} of the line.") from bad
     try:
@@ -114,7 +115,8 @@ def _slowly(line: bytes) -> Json:
             parse_int=_bounded,
         )
     except json.JSONDecodeError as bad:
-        raise Unreadable("bad_json", f"Not JSON: {bad.msg} at character {bad.pos}.") from bad
+        said = bad.msg.removesuffix(" at")
+        raise Unreadable("bad_json", f"Not JSON: {said} at character {bad.pos}.") from bad
     except RecursionError as bad:
         raise _too_deep() from bad
     if type(value) is not dict:

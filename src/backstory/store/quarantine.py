@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Numeric,
     RowMapping,
     Select,
     Text,
@@ -21,23 +22,38 @@ from sqlalchemy import (
 
 from backstory.errors import UsageError
 from backstory.model import QuarantineStatus
-from backstory.store.tables import AuditLog, Conflict, Quarantine, RunChange
+from backstory.store.tables import AuditLog, BackfillRun, Conflict, Quarantine, RunChange
 
 
 def list_quarantine(
     connection: Connection, run_id: uuid.UUID | None = None, *, limit: int = 50
 ) -> list[RowMapping]:
-    """Return open quarantined records, of one run or of all, newest first, without their bytes."""
+    """Return open quarantined records, of one run or of all, without their bytes.
+
+    Those of the newest run come first, each run's as they stand in its source.
+    """
     columns = [column for column in Quarantine.__table__.c if column.name != "raw"]
     query = (
         select(*columns)
         .where(Quarantine.status == QuarantineStatus.OPEN)
-        .order_by(Quarantine.created_at.desc(), Quarantine.position, Quarantine.id)
+        .outerjoin(BackfillRun, BackfillRun.id == Quarantine.run_id)
+        .order_by(*_as_they_stand(Quarantine))
         .limit(limit)
     )
     if run_id is not None:
         query = query.where(Quarantine.run_id == run_id)
     return list(connection.execute(query).mappings())
+
+
+def _as_they_stand(table: type[Quarantine | Conflict]) -> list[Any]:
+    """Return what orders a ledger: the run, then file and line, `audit.jsonl:9` before `:10`."""
+    line = func.substring(table.position, "[0-9]+$")
+    return [
+        func.coalesce(BackfillRun.created_at, table.created_at).desc(),
+        func.regexp_replace(table.position, "[0-9]+$", ""),
+        cast(line, Numeric),
+        table.id,
+    ]
 
 
 def get_quarantined(connection: Connection, reference: str) -> RowMapping:
@@ -148,10 +164,14 @@ def _in_group(group: RowMapping) -> list[Any]:
 def list_conflicts(
     connection: Connection, run_id: uuid.UUID | None = None, *, limit: int = 50
 ) -> list[RowMapping]:
-    """Return conflicts, of one run or of all, newest first: what lost, and to which record."""
+    """Return conflicts, of one run or of all: what lost, and to which record.
+
+    Those of the newest run come first, each run's as they stand in its source.
+    """
     query = (
         select(Conflict.__table__)
-        .order_by(Conflict.created_at.desc(), Conflict.position, Conflict.id)
+        .outerjoin(BackfillRun, BackfillRun.id == Conflict.run_id)
+        .order_by(*_as_they_stand(Conflict))
         .limit(limit)
     )
     if run_id is not None:

@@ -42,7 +42,12 @@ def _config(connection: Connection | None = None) -> Config:
 def schema_state(connection: Connection, schema: str) -> SchemaState:
     """Read where the schema stands; raise SchemaMismatch if a newer version made it."""
     script = ScriptDirectory.from_config(_config())
-    head = script.get_current_head() or ""
+    head = script.get_current_head()
+    if head is None:
+        raise SchemaMismatch(
+            f"This installation of Backstory has no migrations in {_MIGRATIONS}: it is not whole. "
+            "Install it again with pip; the data is fine."
+        )
     context = MigrationContext.configure(connection, opts={"version_table_schema": schema})
     revision = context.get_current_revision()
     known = {step.revision for step in script.walk_revisions()}

@@ -223,5 +223,11 @@ def _settings(given: Mapping[str, Any]) -> "Settings":
         return Settings(**values)
     except ValidationError as bad:
         first = bad.errors()[0]
-        place = "BACKSTORY_" + str(first["loc"][0]).upper() if first["loc"] else "A setting"
-        raise UsageError(f"{place} cannot be {first['input']!r}: {first['msg']}.") from bad
+        place = _variable(str(first["loc"][0])) if first["loc"] else "A setting"
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{place} cannot be {first['input']!r}: {said}.") from bad
+
+
+def _variable(field: str) -> str:
+    """Return the variable a setting is read from; some are known under that name already."""
+    return field if field.isupper() else f"BACKSTORY_{field.upper()}"

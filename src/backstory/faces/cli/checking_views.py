@@ -132,7 +132,7 @@ def quarantine_view(rows: Sequence[Row], limit: int) -> RenderableType:
 def _more(rows: Sequence[Row], limit: int) -> RenderableType:
     if len(rows) < limit:
         return hint(f"{counted(len(rows), 'record')}.")
-    return hint(f"The newest {count(limit)}; --limit shows more.")
+    return hint(f"The first {count(limit)}, those of the newest run first; --limit shows more.")
 
 
 def quarantined_view(row: Row) -> RenderableType:

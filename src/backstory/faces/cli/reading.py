@@ -1,8 +1,10 @@
 # ruff: noqa: PLC0415 - what a command needs is imported when it is run: help stays quick
 """`backstory search`, `conversation`, `customers` and `trace`: look around in what was loaded."""
 
+import re
+import shlex
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -10,15 +12,34 @@ import typer
 from backstory.errors import UsageError
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.groups import LOOK, shell
+from backstory.faces.cli.lesson import Lesson
 from backstory.model import Channel, MessageKind, Role
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
+class Query(Lesson):
+    """A command whose argument may begin with a dash, which a command line takes for an option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words of the command line; say where such a query goes."""
+        word = next((word for word in args if re.match(r"-[^-]", word)), None)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.TyperException as wrong:
+            if word is not None and hasattr(wrong, "message"):
+                wrong.message += (
+                    f". A query that begins with a dash stands behind --: `backstory search -- "
+                    f"{shlex.quote(word)}`"
+                )
+            raise
+
+
 @command(
     shell,
     "search",
+    cls=Query,
     panel=LOOK,
     example="""
     backstory search quote

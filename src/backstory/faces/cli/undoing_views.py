@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from rich.console import Group, RenderableType
 
 from backstory.backfill.rollback import RollbackPlan, RollbackReport
-from backstory.faces.cli.screen import bullets, count, duration, facts, heading, text
+from backstory.faces.cli.screen import bullets, counted, duration, facts, heading, text
 
 
 def plan_view(plan: RollbackPlan, *, dry_run: bool, force: bool) -> RenderableType:
@@ -38,7 +38,22 @@ def _rows(plan: RollbackPlan, *, force: bool) -> list[tuple[str, str]]:
 
 
 def _counts(rows: Mapping[str, int]) -> str:
-    return ", ".join(f"{count(n)} {table.replace('_', ' ')}" for table, n in rows.items())
+    return ", ".join(
+        counted(n, *_NOUNS.get(table, (table[:-1], table))) for table, n in rows.items()
+    )
+
+
+# What the rows of a table are called where its name, without its last letter, is not enough.
+_NOUNS = {
+    "audit_log": ("record of the log", "records of the log"),
+    "quarantine": ("quarantined record", "quarantined records"),
+    "customer_merges": ("merge", "merges"),
+    "customer_identities": ("identity", "identities"),
+    "customer_addresses": ("address", "addresses"),
+    "addresses": ("address", "addresses"),
+    "memory_notes": ("note", "notes"),
+    "tool_calls": ("tool call", "tool calls"),
+}
 
 
 def report_view(report: RollbackReport) -> RenderableType:
