@@ -370,14 +370,14 @@ def test_large_rows_make_small_pages(database, opened, monkeypatch):
            SELECT i::text, to_json(repeat('x', 30000))::text FROM generate_series(1, 40) AS i"""
     )
     sizes = []
-    page = table._Pages.page
+    page = table.Pages.page
 
     def counted(self, after, *, rows):
         found, complete = page(self, after, rows=rows)
         sizes.append(len(found))
         return found, complete
 
-    monkeypatch.setattr(table._Pages, "page", counted)
+    monkeypatch.setattr(table.Pages, "page", counted)
     assert len(list(opened().read())) == 40
     assert max(sizes) <= 4
 

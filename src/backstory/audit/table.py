@@ -54,13 +54,13 @@ class Table:
         Raises DatabaseUnreachable when the server does not answer.
         """
         with in_words(self.label), connected(self.url) as connection:
-            pages = _Pages(connection, self._found(connection))
+            pages = Pages(connection, self.found(connection))
             pages.page(None, rows=0)
 
     def estimated_bytes(self) -> int:
         """Return the size of the table on disk, or what the planner expects of a view."""
         with in_words(self.label), connected(self.url) as connection:
-            found = self._found(connection)
+            found = self.found(connection)
             with short_transaction(connection):
                 [(stored,)] = connection.execute(_SIZE.format(found.oid)).fetchall()
                 return int(stored) or _expected_bytes(connection, found)
@@ -72,7 +72,7 @@ class Table:
     def read(self, segment: Segment = WHOLE) -> Iterator[Row]:  # noqa: ARG002 - there is only one
         """Yield each row as JSON, in the order of ids, rows without an id at the end."""
         with in_words(self.label), connected(self.url) as connection:
-            pages = _Pages(connection, self._found(connection))
+            pages = Pages(connection, self.found(connection))
             for number, line in enumerate(pages.lines(), 1):
                 yield number, bounded(line)
 
@@ -84,14 +84,15 @@ class Table:
         """Return the table's address, without the password."""
         return f"{url_without_password(self.url)} {self.label}"
 
-    def _found(self, connection: Connection) -> FoundTable:
+    def found(self, connection: Connection) -> FoundTable:
+        """Return the table as the database has it; raise SourceError when it has it not."""
         wanted = TableName.parsed(self.table, self.kind, schema_in(self.url))
         place = url_without_password(self.url)
         with short_transaction(connection):
             return find_table(connection, wanted, self.kind, self.chosen, place=place)
 
 
-class _Found(NamedTuple):
+class FoundRow(NamedTuple):
     """A row of a page: `rank` is 1 more than the number of rows with a smaller id."""
 
     rank: int
@@ -115,16 +116,20 @@ class _AsText(Dumper):
         return bytes(obj)
 
 
-class _Pages:
+class Pages:
     """Reads a table page by page; `_limit` rows a page, fewer when the rows are large.
 
     A page that was cut short may end inside a group of rows with one id; the group is left to the
-    next page, and if there is nothing else in the page, the group is streamed as a whole.
+    next page, and if there is nothing else in the page, the group is streamed as a whole. `only` is
+    a condition on the columns that rows must fulfill.
     """
 
-    def __init__(self, connection: Connection, found: FoundTable) -> None:
+    def __init__(
+        self, connection: Connection, found: FoundTable, only: sql.Composable | None = None
+    ) -> None:
         self._connection = connection
         self._found = found
+        self._only = only or sql.SQL("true")
         self._most = PAGE_ROWS if found.fields["id"].indexed else UNINDEXED_PAGE_ROWS
         self._limit = self._most
         self._spliced = _spliced(found)
@@ -132,12 +137,15 @@ class _Pages:
 
     def lines(self) -> Iterator[bytes]:
         """Yield every row of the table once."""
+        return (row.line for row in self.rows())
+
+    def rows(self) -> Iterator[FoundRow]:
+        """Yield every row of the table once, with its id."""
         after: bytes | None = None
         while True:
             rows, complete = self.page(after, rows=self._limit)
             whole = rows if complete else rows[: rows[-1].rank - 1]
-            for row in whole:
-                yield row.line
+            yield from whole
             if complete:
                 break
             if whole:
@@ -148,11 +156,11 @@ class _Pages:
         if not self._found.fields["id"].not_null:
             yield from self._streamed(_NULL)
 
-    def page(self, after: bytes | None, *, rows: int) -> tuple[list[_Found], bool]:
+    def page(self, after: bytes | None, *, rows: int) -> tuple[list[FoundRow], bool]:
         """Return up to `rows` rows behind the id `after`, and whether these are the last ones."""
         condition = _NOT_NULL if after is None else _BEHIND
         held = 0
-        page: list[_Found] = []
+        page: list[FoundRow] = []
         with closing(self._select(condition, after, rows)) as found:
             for row in found:
                 page.append(row)
@@ -164,17 +172,16 @@ class _Pages:
             self._limit = min(self._most, max(rows, 1) * 2)
         return page, len(page) < rows
 
-    def _streamed(self, condition: sql.SQL, key: bytes | None = None) -> Iterator[bytes]:
+    def _streamed(self, condition: sql.SQL, key: bytes | None = None) -> Iterator[FoundRow]:
         """Yield rows that share an id or have none: nothing orders them, so no page can end."""
         with closing(self._select(condition, key, None)) as found:
-            for row in found:
-                yield row.line
+            yield from found
 
     def _select(
         self, condition: sql.SQL, key: bytes | None, rows: int | None
-    ) -> Generator[_Found, None, None]:
+    ) -> Generator[FoundRow, None, None]:
         """Yield rows as the server sends them; a statement that pages is short."""
-        statement = _statement(self._found, condition, self._spliced)
+        statement = _statement(self._found, condition, self._spliced, self._only)
         values = {"key": key, "rows": rows}
         with (
             short_transaction(self._connection, timed=rows is not None, raw=True),
@@ -185,7 +192,7 @@ class _Pages:
             stream = cursor.stream(statement, values, size=self._chunk)
             with closing(cast("Generator[Any, None, None]", stream)) as found:
                 for rank, at, line, *texts in found:
-                    yield _Found(rank, at, _splice(line, self._spliced, texts))
+                    yield FoundRow(rank, at, _splice(line, self._spliced, texts))
 
 
 _NOT_NULL = sql.SQL("{id} IS NOT NULL")
@@ -196,14 +203,17 @@ _NULL = sql.SQL("{id} IS NULL")
 # as far as the page goes; row_to_json keeps json and jsonb as they are and puts no space at keys.
 _PAGE = sql.SQL("""
 SELECT rank() OVER (ORDER BY page.{id}), page.{id}::text, row_to_json(fields)::text {texts}
-FROM (SELECT {columns} FROM {table} WHERE {condition} ORDER BY {id} LIMIT %(rows)s) AS page
+FROM (SELECT {columns} FROM {table}
+      WHERE {condition} AND {only} ORDER BY {id} LIMIT %(rows)s) AS page
 CROSS JOIN LATERAL (SELECT {fields}) AS fields
 ORDER BY page.{id}
 """)
 _SIZE = sql.SQL("SELECT coalesce(sum(pg_table_size(relid)), 0) FROM pg_partition_tree({})")
 
 
-def _statement(found: FoundTable, condition: sql.SQL, spliced: Sequence[str]) -> sql.Composed:
+def _statement(
+    found: FoundTable, condition: sql.SQL, spliced: Sequence[str], only: sql.Composable
+) -> sql.Composed:
     key = found.fields["id"]
     names = dict.fromkeys(column.name for column in found.fields.values())
     fields = [
@@ -219,6 +229,7 @@ def _statement(found: FoundTable, condition: sql.SQL, spliced: Sequence[str]) ->
         columns=sql.SQL(", ").join(map(_name, names)),
         table=_name(found.schema, found.name),
         condition=condition.format(id=_name(key.name), type=cast_to),
+        only=only,
         fields=sql.SQL(", ").join(fields),
     )
 

@@ -99,9 +99,11 @@ class EventReader:
             unknown_actor=options.unknown_actor,
         )
 
-    def __call__(self, event: Event, *, seq: int | None = None, place: str = PLACE) -> Reading:
+    def __call__(
+        self, event: Event | Oversized, *, seq: int | None = None, place: str = PLACE
+    ) -> Reading:
         """Return what an event is; raise UsageError if it is no JSON at all."""
-        raw = bounded(as_line(event))
+        raw = event if isinstance(event, Oversized) else bounded(as_line(event))
         if isinstance(raw, Oversized):
             return Reading(_judged(self._judge(0, raw)), raw.head, None, None, None, seq, place)
         try:

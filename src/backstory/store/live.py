@@ -4,16 +4,17 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import orjson
 from sqlalchemy import Connection
 
-from backstory.extract.identity import conversation_id
+from backstory.extract.identity import conversation_id, message_id
 from backstory.extract.judge import Taken
 from backstory.extract.leads import LeadRecord
 from backstory.extract.parse import from_microseconds
-from backstory.model import CREATED_BY, SOURCE_LIVE
+from backstory.model import CREATED_BY, OWN_LOG, SOURCE_LIVE
 from backstory.store.backfill import conversation_metadata, lock_slots
 from backstory.store.bulk import uuid_array
 from backstory.store.intake import as_json, listed
@@ -224,3 +225,33 @@ def end_conversation(
     values = {"id": conversation, "closed_at": closed_at}
     found: datetime | None = connection.execute(sql("close_conversation"), values).scalar()
     return found
+
+
+FOLLOW_ACTION = "follow"
+
+
+def followed_to(connection: Connection, log: str, name: str) -> dict[str, Any]:
+    """Return how far the source `name` of a log has been followed; empty at the beginning."""
+    values = {"id": _followed(log, name)[0]}
+    return connection.execute(sql("followed_to"), values).scalar() or {}
+
+
+def note_followed(connection: Connection, log: str, name: str, cursor: Mapping[str, Any]) -> None:
+    """Keep how far a source of a log has been followed."""
+    key, audit_id = _followed(log, name)
+    written = orjson.dumps({"log": log, "source": name, "cursor": cursor})
+    connection.execute(
+        sql("note_followed"),
+        {
+            "id": key,
+            "audit_id": audit_id,
+            "action": FOLLOW_ACTION,
+            "payload": written.decode(),
+            "hash": blake2b(written, digest_size=16).digest(),
+        },
+    )
+
+
+def _followed(log: str, name: str) -> tuple[uuid.UUID, str]:
+    audit_id = f"{FOLLOW_ACTION}:{log}:{name}"
+    return uuid.UUID(bytes=message_id(OWN_LOG, audit_id)), audit_id

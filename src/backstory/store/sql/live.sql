@@ -90,3 +90,16 @@ SELECT uuid_send(id) AS id, customer_id FROM said;
 UPDATE conversations SET status = 'closed', closed_at = CAST(:closed_at AS timestamptz)
 WHERE id = CAST(:id AS uuid) AND status = 'open'
 RETURNING closed_at;
+
+-- name: followed_to
+-- How far a log has been followed.
+SELECT payload -> 'cursor' AS cursor FROM audit_log WHERE id = CAST(:id AS uuid);
+
+-- name: note_followed
+-- Keep how far a log has been followed: one row of our own log for each, which moves on.
+INSERT INTO audit_log (id, log, audit_id, actor, action, payload, payload_hash, seq, created_at)
+VALUES (CAST(:id AS uuid), 'backstory', CAST(:audit_id AS text), 'system', CAST(:action AS text),
+        CAST(:payload AS jsonb), CAST(:hash AS bytea), 0, clock_timestamp())
+ON CONFLICT (id) DO UPDATE
+SET payload = excluded.payload, payload_hash = excluded.payload_hash,
+    created_at = excluded.created_at;
