@@ -23,6 +23,7 @@ from backstory.backfill.manifest import (
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.order import find_later_records
 from backstory.backfill.read import ReadTask
+from backstory.backfill.recognise import is_known, note_state
 from backstory.backfill.report import Report, refuse_empty
 from backstory.backfill.spill import Spill
 from backstory.backfill.work import Work, finish_stage, prepare
@@ -194,6 +195,26 @@ def settle(
 def _steps(
     database: Database, connection: Connection, run: Run, manifest: Manifest, watch: Stopwatch
 ) -> Report:
+    task = _link(connection, run, manifest, watch)
+    watch.begin("read")
+    if not is_known(connection, run, manifest):
+        _read_and_write(database, connection, run, manifest, task=task, watch=watch)
+        note_state(connection, run, manifest)
+    watch.begin("check")
+    report = finish(connection, run.id, manifest, watch)
+    Spill(Path(run.spill_dir), manifest.partitions).remove()
+    return report
+
+
+def _read_and_write(
+    database: Database,
+    connection: Connection,
+    run: Run,
+    manifest: Manifest,
+    *,
+    task: ReadTask,
+    watch: Stopwatch,
+) -> None:
     prepare(manifest.options.workers)
     spill = Spill(Path(run.spill_dir), manifest.partitions)
     work = Work(
@@ -201,13 +222,12 @@ def _steps(
         schema=database.schema,
         run_id=run.id,
         stage=PartitionStage.READ,
-        task=_link(connection, run, manifest, watch),
+        task=task,
         segments=manifest.segments,
         listed=manifest.options.listed,
         retry_options=retry_options(manifest.options),
         first_load=False,
     )
-    watch.begin("read")
     _lay_out(connection, work, len(manifest.segments))
     finish_stage(connection, work, manifest.options.workers, watch)
     read = _records_read(connection, run)
@@ -217,10 +237,6 @@ def _steps(
     work = replace(work, stage=PartitionStage.WRITE, first_load=_first_load(connection, run, read))
     _lay_out(connection, work, manifest.partitions)
     finish_stage(connection, work, manifest.options.workers, watch)
-    watch.begin("check")
-    report = finish(connection, run.id, manifest, watch)
-    spill.remove()
-    return report
 
 
 def _link(connection: Connection, run: Run, manifest: Manifest, watch: Stopwatch) -> ReadTask:

@@ -141,3 +141,26 @@ ANALYZE audit_log, messages, conversations, leads, customers, customer_identitie
 -- How many leads have no first conversation yet.
 SELECT count(*) FROM leads l
 WHERE NOT EXISTS (SELECT 1 FROM conversations c WHERE c.lead_id = l.id AND c.ordinal = 0);
+
+-- name: state_of_log
+-- Sum up the records of a log that have their message, as far as they were received until then.
+SELECT count(*) AS records,
+       coalesce(bit_xor(hashtextextended(a.id::text || encode(a.payload_hash, 'hex'), 0)), 0) AS hash,
+       coalesce(CAST(:until AS timestamptz), transaction_timestamp()) AS until
+FROM audit_log a JOIN messages m ON m.id = a.id
+WHERE a.log = CAST(:log AS text)
+  AND a.received_at <= coalesce(CAST(:until AS timestamptz), transaction_timestamp());
+
+-- name: runs_of_content
+-- Find the runs that read the same content of a log to its end and still stand, newest first.
+SELECT r.id, r.findings -> 'state_of_log' AS state
+FROM backfill_runs r
+WHERE r.log = CAST(:log AS text) AND r.status = 'done' AND r.mode = 'backfill'
+  AND r.findings ->> 'content' = CAST(:content AS text)
+  AND r.findings ? 'state_of_log' AND r.id <> CAST(:run_id AS uuid)
+ORDER BY r.created_at DESC LIMIT 3;
+
+-- name: add_done_partition
+-- Write down a stage that needed no work, with the counts that it would have come to.
+INSERT INTO run_partitions (run_id, stage, number, status, counts)
+VALUES (CAST(:run_id AS uuid), CAST(:stage AS text), 0, 'done', CAST(:counts AS jsonb));
