@@ -5,16 +5,21 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from uuid import uuid4
+from functools import partial
+from uuid import UUID, uuid4
 
 import pytest
 from dumps import differences, logical
 from killable import Forks, Journey, Sizes, forks
-from loaded_world import BEGUN, World, lead, record
+from loaded_world import BEGUN, World, lead, record, talk
 
 from backstory.backfill import journey
+from backstory.backfill.rehearse import rehearse
 from backstory.extract.identity import customer_id, lead_id
+from backstory.extract.leads import LeadRecord
+from backstory.model import LeadSource
 from backstory.store.backfill import NewLead, add_leads
+from backstory.store.linking import link_leads
 
 LEADS = 24
 RECORDS = [record(number, f"lead-{number % LEADS}") for number in range(480)]
@@ -79,20 +84,49 @@ def test_processes_that_link_the_same_leads_otherwise_do_not_harm_each_other(
     assert world.verify().failed == []
 
 
-def test_a_lead_that_another_run_hears_of_while_it_is_linked_is_one_lead(world: World) -> None:
-    """The other run derives it from its log; the linking of this one looks again."""
+def wait_for_a_lock(world: World) -> None:
+    deadline = time.monotonic() + 60
+    while not world.one("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_a_lead_that_another_run_hears_of_while_it_is_linked_is_one_lead(
+    world: World, *, real: bool
+) -> None:
+    """The other run derives it from its log; the linking of this one, or a rehearsal, looks again."""
     key, customer = lead_id("lead-0"), customer_id("lead-0")
     options = world.options(RECORDS[:48], listed(8))
+    go = journey.start if real else partial(rehearse, batches=100)
     with ThreadPoolExecutor(1) as pool, world.database.engine.connect() as other:
         transaction = other.begin()
         add_leads(other, [NewLead(key, "lead-0", customer, BEGUN)], uuid4())
-        begun = pool.submit(journey.start, world.database, world.home, options)
-        deadline = time.monotonic() + 60
-        while not world.one("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        begun = pool.submit(go, world.database, world.home, options)
+        wait_for_a_lock(world)
         transaction.commit()
         report = begun.result()
     assert (report.messages_created, report.errors) == (48, [])
-    assert world.one("SELECT count(*) FROM leads") == LEADS
-    assert world.one("SELECT source FROM leads WHERE external_id = 'lead-0'") == "list"
+    assert world.one("SELECT count(*) FROM leads") == (LEADS if real else 1)
+    source = world.one("SELECT source FROM leads WHERE external_id = 'lead-0'")
+    assert source == ("list" if real else "derived")
+
+
+def test_a_lead_that_another_run_links_while_it_is_derived_is_one_lead(world: World) -> None:
+    """This run takes it from its log, and writes its messages to the lead that was there first."""
+    options = world.options([*talk("lead-0", range(5)), *talk("lead-1", range(5, 9))])
+    with ThreadPoolExecutor(1) as pool, world.database.engine.connect() as other:
+        transaction = other.begin()
+        linked = [LeadRecord("lead-0", phone_e164="+15125550101", created_at=BEGUN)]
+        link_leads(other, linked, run_id=None, source=LeadSource.LIST)
+        begun = pool.submit(journey.start, world.database, world.home, options)
+        wait_for_a_lock(world)
+        transaction.commit()
+        report = begun.result()
+    assert (report.messages_created, report.errors, report.customers_created) == (9, [], 1)
+    rows = world.rows("SELECT external_id, source FROM leads ORDER BY 1")
+    assert rows == [("lead-0", "list"), ("lead-1", "derived")]
+    heard = """SELECT count(*) FROM messages m JOIN conversations c ON c.id = m.conversation_id
+               WHERE c.lead_id = :key"""
+    assert world.one(heard, key=UUID(bytes=lead_id("lead-0"))) == 5
+    assert world.verify(sample=5).ok

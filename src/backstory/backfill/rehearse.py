@@ -7,22 +7,23 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from backstory.backfill.counts import Counts, add
-from backstory.backfill.execute import Writer
+from backstory.backfill.execute import TRIES, Writer, is_worth_another_try
 from backstory.backfill.finish import stage_counts
 from backstory.backfill.journey import retry_options
+from backstory.backfill.lead_list import LeadList
 from backstory.backfill.manifest import make_directory
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.order import later_records
 from backstory.backfill.plan import Found, read_everything
 from backstory.backfill.report import Report, refuse_empty
 from backstory.backfill.spill import Spill
-from backstory.errors import UsageError
+from backstory.errors import RecordRefused, Transient, UsageError
 from backstory.model import LeadSource, PartitionStage
 from backstory.runs import run as runs
 from backstory.runs.claim import claim_next
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.store.engine import Database, translated
-from backstory.store.linking import link_leads
+from backstory.store.linking import LinkOutcome, link_leads
 from backstory.store.statements import sql
 
 
@@ -78,13 +79,32 @@ def _read(
         connection,
         directory,
         options,
-        link=lambda leads: link_leads(
-            connection, leads, run_id=run_id, source=LeadSource.LIST, hub_limit=options.hub_limit
-        ),
+        link=lambda leads: _link(connection, run_id, leads, options),
         watch=watch,
     )
     refuse_empty(found.read["records_read"], allowed=options.allow_empty)
     return found
+
+
+def _link(
+    connection: Connection, run_id: uuid.UUID, leads: LeadList, options: BackfillOptions
+) -> LinkOutcome:
+    """Link as the run does: once more when another run has just heard of the same lead."""
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            with translated(), connection.begin_nested():
+                return link_leads(
+                    connection,
+                    leads,
+                    run_id=run_id,
+                    source=LeadSource.LIST,
+                    hub_limit=options.hub_limit,
+                )
+        except (Transient, RecordRefused) as met:
+            if attempt == TRIES or not is_worth_another_try(met):
+                raise
 
 
 def _stop_after(batches: int, watch: Stopwatch) -> Callable[[Counts], None]:
