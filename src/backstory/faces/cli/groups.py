@@ -107,6 +107,7 @@ START = "Start here"
 LOAD = "Load a log, or undo it"
 CHECK = "Check what was loaded"
 LOOK = "Look around"
+AGENTS = "Serve agents"
 KEEP = "Keep it running"
 
 quarantine = typer.Typer(cls=LessonGroup, no_args_is_help=True, rich_markup_mode=None)

@@ -1,0 +1,121 @@
+"""Streamable HTTP: a session's token decides, at each request anew, whose tools are served."""
+
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import orjson
+from anyio.to_thread import run_sync
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from backstory.errors import NotRecognized, Transient
+from backstory.faces.mcp.server import Request, server_for
+from backstory.tools.session import Session
+
+Admit = Callable[[str], Session]
+"""Returns the session of a token, as `Access.session` does; raises NotRecognized."""
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+# The longest description a tool takes is 2,000 characters; nothing a tool takes comes near.
+_MAX_BODY = 256 * 1024
+_SESSION = "backstory.session"
+
+
+class McpApp:
+    """An ASGI application for one path; `running()` must be entered while it is served.
+
+    It keeps no state between requests: a token is the whole authority, and each request reaches
+    the session of its own token alone. `hosts` are the names by which clients may reach it, None
+    for any; `origins` are the hosts of web pages that may, the loopback's by default. A browser
+    that a page has turned against this machine sends the page's own.
+    """
+
+    def __init__(
+        self,
+        admit: Admit,
+        *,
+        hosts: Collection[str] | None = LOOPBACK,
+        origins: Collection[str] = LOOPBACK,
+    ) -> None:
+        self._admit = admit
+        self._hosts = hosts
+        self._origins = origins
+        self._manager = StreamableHTTPSessionManager(
+            server_for(_session_of),
+            stateless=True,
+            json_response=True,
+            max_request_body_size=_MAX_BODY,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve requests within; once in the life of an application."""
+        async with self._manager.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or refuse it before anything of it is read."""
+        headers = Headers(scope=scope)
+        refusal = self._misdirected(headers) or _not_posted(scope)
+        if refusal is None:
+            found = await run_sync(self._admitted, headers)
+            if isinstance(found, Session):
+                served = {**scope, _SESSION: found}
+                return await self._manager.handle_request(served, receive, send)
+            refusal = found
+        return await refusal(scope, receive, send)
+
+    def _misdirected(self, headers: Headers) -> Response | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self._hosts is not None and _name(f"//{host}") not in self._hosts:
+            return _problem(421, "This server is not reached by that name.")
+        if origin is not None and _name(origin) not in self._origins:
+            return _problem(403, "Web pages of that origin may not call this server.")
+        return None
+
+    def _admitted(self, headers: Headers) -> Session | Response:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            return _unauthorized("A session's token is needed: Authorization: Bearer TOKEN.")
+        try:
+            return self._admit(token.strip())
+        except NotRecognized as refused:
+            return _unauthorized(str(refused))
+        except Transient:
+            return _problem(503, "The database does not answer at the moment: try again.")
+
+
+def _session_of(ctx: Request) -> Session:
+    session = ctx.request.scope[_SESSION] if ctx.request else None
+    if not isinstance(session, Session):
+        raise TypeError("a request came in past its token")
+    return session
+
+
+def _not_posted(scope: Scope) -> Response | None:
+    """Refuse what would open a stream or end a session: there is neither."""
+    if scope["method"] == "POST":
+        return None
+    return _problem(405, "Post one JSON-RPC message at a time.", {"Allow": "POST"})
+
+
+def _name(url: str) -> str:
+    """Return the host of a URL in lower case, without its port; nothing for what is none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _unauthorized(why: str) -> Response:
+    return _problem(401, why, {"WWW-Authenticate": "Bearer"})
+
+
+def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
+    titles = {401: "Unauthorized", 403: "Forbidden", 405: "Method Not Allowed"}
+    titles |= {421: "Misdirected Request", 503: "Service Unavailable"}
+    body = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
+    return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
