@@ -19,11 +19,14 @@ Say = Callable[[str], None]
 class App:
     """What a face works with; nothing is started or connected before it is asked for.
 
-    `on_progress` gets a short sentence whenever the embedded database takes its time.
+    `on_progress` gets a short sentence whenever the embedded database takes its time. A server says
+    how many `connections` it keeps, and after how many seconds a statement is given up.
     """
 
     settings: Settings
     on_progress: Say | None = None
+    connections: int = 5
+    statement_seconds: float | None = None
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
     _database: Database | None = field(default=None, repr=False)
 
@@ -42,7 +45,12 @@ class App:
         """The database as it is; started if it is embedded, connected when first used."""
         if self._database is None:
             url = self.settings.database_url or self._start()
-            self._database = Database.open(url, self.settings.database_schema)
+            self._database = Database.open(
+                url,
+                self.settings.database_schema,
+                pool_size=self.connections,
+                statement_seconds=self.statement_seconds,
+            )
             self._open.callback(self._database.engine.dispose)
         return self._database
 
@@ -110,8 +118,14 @@ class App:
 
 
 @contextmanager
-def open_app(settings: Settings, *, on_progress: Say | None = None) -> Iterator[App]:
+def open_app(
+    settings: Settings,
+    *,
+    on_progress: Say | None = None,
+    connections: int = 5,
+    statement_seconds: float | None = None,
+) -> Iterator[App]:
     """Yield the application for these settings; close the engine and give the lease back."""
-    app = App(settings, on_progress)
+    app = App(settings, on_progress, connections, statement_seconds)
     with app._open:  # noqa: SLF001 - this function is its lifetime
         yield app

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from backstory.extract.parse import clean_text
+from backstory.model import Channel
 from backstory.store.engine import translated
 from backstory.store.statements import sql
 
@@ -51,6 +52,36 @@ def find_customers(
     }
     with translated():
         return [CustomerRow(*row) for row in connection.execute(sql("find_customers"), parameters)]
+
+
+@dataclass(frozen=True, slots=True)
+class LeadRow:
+    """A lead of a customer; `lead` is its id in the business's own system."""
+
+    id: UUID
+    lead: str
+    channel: Channel
+    name: str | None
+    stage: str | None
+    created_at: datetime | None
+    conversation_id: UUID | None
+
+
+def get_customer(connection: Connection, customer_id: UUID) -> CustomerRow | None:
+    """Return a customer; None for one that is unknown or was merged away."""
+    with translated():
+        row = connection.execute(sql("customer_row"), {"id": customer_id}).one_or_none()
+    return None if row is None else CustomerRow(*row)
+
+
+def leads_of_customer(
+    connection: Connection, customer_id: UUID, *, limit: int = 100
+) -> list[LeadRow]:
+    """Return at most `limit` leads of a customer, the first that came first."""
+    asked = {"id": customer_id, "limit": limit}
+    with translated():
+        rows = connection.execute(sql("leads_of_customer"), asked).all()
+    return [LeadRow(row.id, row.lead, Channel(row.channel), *row[3:]) for row in rows]
 
 
 def _literal(text: str) -> str:

@@ -34,9 +34,12 @@ class Database:
     engine: Engine
 
     @classmethod
-    def open(cls, url: str, schema: str) -> "Database":
+    def open(
+        cls, url: str, schema: str, *, pool_size: int = 5, statement_seconds: float | None = None
+    ) -> "Database":
         """Return the database at `url`, connecting when it is first used."""
-        return cls(url, schema, open_engine(url, schema))
+        engine = open_engine(url, schema, pool_size=pool_size, statement_seconds=statement_seconds)
+        return cls(url, schema, engine)
 
 
 # What Prisma writes into a DATABASE_URL, and libpq would refuse.
@@ -61,8 +64,14 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg", query=known)
 
 
-def open_engine(url: str, schema: str, *, pool_size: int = 5) -> Engine:
-    """Return an engine whose connections live in `schema` and speak UTC; connects lazily."""
+def open_engine(
+    url: str, schema: str, *, pool_size: int = 5, statement_seconds: float | None = None
+) -> Engine:
+    """Return an engine whose connections live in `schema` and speak UTC; connects lazily.
+
+    With `statement_seconds` a statement that takes longer is canceled, and its error is Transient.
+    """
+    longest = 0 if statement_seconds is None else round(statement_seconds * 1000)
     engine = create_engine(
         parse_url(url),
         pool_size=pool_size,
@@ -85,6 +94,8 @@ def open_engine(url: str, schema: str, *, pool_size: int = 5) -> Engine:
                 sql.Identifier(schema)
             )
         )
+        if longest:
+            driver.execute(sql.SQL("SET statement_timeout TO {}").format(longest))
         driver.autocommit = False
 
     return engine
@@ -142,6 +153,8 @@ def domain_error(raw: psycopg.Error) -> BackstoryError:
     sentence = " ".join(str(raw).split()) or type(raw).__name__
     if isinstance(raw, _RETRY):
         return Transient(f"Two writers met ({sentence}); the same call may be repeated.")
+    if isinstance(raw, pg.QueryCanceled):
+        return Transient(f"The database took too long ({sentence}): repeat the call later.")
     for kind, advice in _ADVICE:
         if isinstance(raw, kind):
             return DatabaseError(f"{sentence} - {advice}.")

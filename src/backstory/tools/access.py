@@ -87,6 +87,10 @@ class Access:
         session, key_id = self._read(token)
         return None if self._keys.get(key_id) is None else session
 
+    def has_met(self, text: str) -> bool:
+        """Tell whether this was a key when it was last looked up, however long ago."""
+        return self._keys.has_met(keys.digest(text))
+
     def open(
         self, key: ApiKey, lead: str, *, actor: str = "agent", lifetime: timedelta = LIFETIME
     ) -> Opened:
@@ -161,6 +165,9 @@ class _Remembered:
     def get(self, name: bytes | UUID) -> ApiKey | None:
         kept = self._kept.get(name)
         return kept[0] if kept is not None and self._clock() < kept[1] else None
+
+    def has_met(self, name: bytes | UUID) -> bool:
+        return name in self._kept
 
     def put(self, name: bytes | UUID | None, key: ApiKey) -> None:
         if name is None:

@@ -34,3 +34,26 @@ CROSS JOIN LATERAL (
     FROM messages WHERE customer_id = p.id
 ) AS m
 ORDER BY p.created_at DESC, p.id DESC;
+
+-- name: customer_row
+-- One customer who was not merged away, with what is known of it.
+SELECT c.id, c.display_name, coalesce(c.phone_e164, c.phone_raw) AS phone, c.email, l.leads,
+       v.conversations, m.messages, m.last_message_at
+FROM customers c
+CROSS JOIN LATERAL (SELECT count(*) AS leads FROM leads WHERE customer_id = c.id) AS l
+CROSS JOIN LATERAL (SELECT count(*) AS conversations FROM conversations WHERE customer_id = c.id) AS v
+CROSS JOIN LATERAL (
+    SELECT count(*) AS messages, max(created_at) AS last_message_at
+    FROM messages WHERE customer_id = c.id
+) AS m
+WHERE c.id = CAST(:id AS uuid) AND c.merged_into_id IS NULL;
+
+-- name: leads_of_customer
+-- A customer's leads in the order in which they came, each with its newest conversation.
+SELECT l.id, l.external_id AS lead, l.channel, l.name, l.stage, l.created_at,
+       (SELECT v.id FROM conversations v WHERE v.lead_id = l.id
+        ORDER BY v.ordinal DESC LIMIT 1) AS conversation_id
+FROM leads l
+WHERE l.customer_id = CAST(:id AS uuid)
+ORDER BY l.created_at NULLS LAST, l.external_id COLLATE "C"
+LIMIT CAST(:limit AS bigint);

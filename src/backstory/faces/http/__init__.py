@@ -1,0 +1,1 @@
+"""HTTP: the verbs for programs elsewhere, under keys of the business and tokens of sessions."""

@@ -1,0 +1,171 @@
+"""Every refusal and failure as problem+json (RFC 9457): a sentence, never a stack trace."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http import HTTPStatus
+from math import ceil
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from backstory.errors import (
+    BackstoryError,
+    NotAllowed,
+    NotRecognized,
+    Refused,
+    Transient,
+    UsageError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+KIND = "urn:backstory:problem:"
+_log = logging.getLogger("backstory.http")
+_MOST_FIELDS = 10
+# What a tool's refusal is in the words of HTTP; any other outcome is a conflict.
+_REFUSALS = {"invalid_arguments": 422, "not_found": 404, "unknown_tool": 404, "session_ended": 401}
+
+
+class FieldProblem(BaseModel):
+    """One thing that is wrong with a request."""
+
+    field: str = Field(description="Where: body.lead, query.limit, header.idempotency-key.")
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was refused or failed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description=f"{KIND} and a word for the kind of problem.")
+    title: str = Field(description="The status in words.")
+    status: int = Field(ge=400, le=599)
+    detail: str = Field(description="What is wrong and what to do, in a sentence.")
+    outcome: str | None = Field(None, description="Of a tool: why it refused, as a word.")
+    message: str | None = Field(None, description="Of a tool: what the model should be told.")
+    next_step: str | None = Field(None, description="Of a tool: what the model can do now.")
+    errors: list[FieldProblem] | None = Field(None, description="What is wrong, field by field.")
+
+
+class TooMuch(BackstoryError):
+    """A caller asks for more than it may; `seconds` is how long it has to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("You ask for more than this server gives to one caller: slow down.")
+        self.seconds = seconds
+
+
+class NotFound(BackstoryError):
+    """There is nothing of that name, or nothing that the caller may see."""
+
+
+_BEARER = {"WWW-Authenticate": "Bearer"}
+_ERRORS: tuple[tuple[type[BackstoryError], int, dict[str, str] | None], ...] = (
+    (NotRecognized, 401, _BEARER),
+    (NotAllowed, 403, None),
+    (NotFound, 404, None),
+    (UsageError, 400, None),
+    (Transient, 503, {"Retry-After": "1"}),
+)
+
+
+@contextmanager
+def not_found() -> Iterator[None]:
+    """Tell what is not there, or not just one, as not found."""
+    try:
+        yield
+    except UsageError as unknown:
+        raise NotFound(str(unknown)) from unknown
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    kind: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **more: Any,
+) -> Response:
+    """Return a problem; its kind is the status's name unless one is given."""
+    title = HTTPStatus(status).phrase
+    body = {
+        "type": KIND + (kind or title.lower().replace(" ", "_")),
+        "title": title,
+        "status": status,
+        "detail": detail,
+        **more,
+    }
+    return Response(orjson.dumps(body), status, headers, media_type=MEDIA_TYPE)
+
+
+def of_error(error: BackstoryError) -> Response:
+    """Return the problem for an error that was raised on purpose."""
+    if isinstance(error, Refused):
+        return of_refusal({"outcome": error.outcome, "message": error.message}, str(error))
+    for kind, status, headers in _ERRORS:
+        if isinstance(error, kind):
+            return problem(status, str(error), headers=headers)
+    if isinstance(error, TooMuch):
+        return problem(429, str(error), headers={"Retry-After": str(ceil(error.seconds))})
+    # What the database or a setting refuses is the operator's to read, not the caller's.
+    _log.error("%s: %s", type(error).__name__, error)
+    return problem(500, "The server cannot do this at the moment; its log says why.")
+
+
+def of_refusal(told: Mapping[str, Any], detail: str | None = None) -> Response:
+    """Return the problem for what a tool refused: `outcome`, `message`, `next_step` as told."""
+    outcome = told["outcome"]
+    status = _REFUSALS.get(outcome, 409)
+    sentence = detail or " ".join(filter(None, (told["message"], told.get("next_step"))))
+    headers = _BEARER if status == HTTPStatus.UNAUTHORIZED else None
+    return problem(status, sentence, kind=outcome, headers=headers, **told)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error leave the application as a problem."""
+    app.add_exception_handler(BackstoryError, _on_purpose)
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+
+
+async def _on_purpose(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, BackstoryError)  # noqa: S101 - registered for these
+    return of_error(error)
+
+
+async def _of_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for these
+    words = {
+        404: "There is nothing at this address.",
+        405: f"{request.method[:20]} is not possible here.",
+    }
+    detail = words.get(error.status_code, str(error.detail))
+    return problem(error.status_code, detail, headers=error.headers)
+
+
+async def _of_validation(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for these
+    # What was sent is not repeated: it may be a secret that stands in the wrong place.
+    wrong = [
+        {"field": ".".join(str(part) for part in each["loc"]), "message": each["msg"]}
+        for each in error.errors()[:_MOST_FIELDS]
+    ]
+    detail = "; ".join(f"{each['field']}: {each['message']}" for each in wrong)
+    return problem(422, f"{detail}.", kind="invalid_request", errors=wrong)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of these answers, and of those that any request may get."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in sorted({*statuses, 500})
+    }

@@ -1,0 +1,136 @@
+"""`GET /v1/tools` and `POST /v1/tools/{name}`: what an agent may call, and the calls."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic import BaseModel
+
+from backstory.faces.http.bodies import JSON, Json, json_object
+from backstory.faces.http.callers import Caller, Known
+from backstory.faces.http.problems import of_refusal, problems
+from backstory.faces.http.service import service_of
+from backstory.tools.canonical import Schema, input_schema, output_schema
+from backstory.tools.catalog import offered
+from backstory.tools.schemas import Format, projection
+from backstory.tools.session import Session
+from backstory.tools.tool import Tool
+
+_REPLAYED = "Idempotency-Replayed"
+
+Arguments = Annotated[dict[str, Any], Depends(json_object)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        pattern=r"^[!-~]([ -~]{0,198}[!-~])?$",
+        description="Under the same key the same call is answered as before, and another one is "
+        "refused: a UUID serves well.",
+    ),
+]
+
+
+class ToolsListed(BaseModel):
+    """The tools as a provider takes them."""
+
+    format: Format
+    tools: list[dict[str, Any]]
+
+
+def tool_routes(*, memory_enabled: bool) -> APIRouter:
+    """Return the routes: one for each tool on offer, one that knows none."""
+    router = APIRouter(tags=["tools"])
+    router.add_api_route(
+        "/v1/tools",
+        list_tools,
+        response_model=ToolsListed,
+        responses=problems(401, 422, 429, 503),
+        summary="List the tools",
+    )
+    for tool in offered(memory_enabled=memory_enabled):
+        router.add_api_route(
+            f"/v1/tools/{tool.name}",
+            _calling(tool.name),
+            methods=["POST"],
+            operation_id=tool.name,
+            summary=tool.title,
+            description=tool.description,
+            responses=_answers(tool),
+            openapi_extra={"requestBody": _body(tool)},
+        )
+    router.add_api_route(
+        "/v1/tools/{name}", call_unknown, methods=["POST"], include_in_schema=False
+    )
+    return router
+
+
+def list_tools(
+    request: Request,
+    known: Known,
+    shape: Annotated[Format, Query(alias="format", description="Who is given the tools.")] = (
+        Format.CANONICAL
+    ),
+) -> Json:
+    """Return the tools that a session offers, ready to be handed to a model's provider."""
+    del known
+    enabled = service_of(request).app.settings.context_memory_enabled
+    return Json({"format": shape, "tools": projection(offered(memory_enabled=enabled), shape)})
+
+
+def _calling(name: str) -> Callable[..., Response]:
+    def call(
+        request: Request,
+        session: Caller,
+        arguments: Arguments,
+        idempotency_key: IdempotencyKey = None,
+    ) -> Response:
+        return _called(request, session, name, arguments, idempotency_key)
+
+    return call
+
+
+def call_unknown(request: Request, session: Caller, name: str, arguments: Arguments) -> Response:
+    """Refuse a tool that is not there as a session does: in words, and on record."""
+    return _called(request, session, name, arguments, None)
+
+
+def _called(
+    request: Request, session: Session, name: str, arguments: dict[str, Any], key: str | None
+) -> Response:
+    answer = session.call(name, arguments, idempotency_key=key)
+    known = answer.outcome != "unknown_tool"
+    outcome = "replayed" if answer.replayed else answer.outcome
+    service_of(request).metrics.call(name if known else "unknown", outcome)
+    if answer.refused:
+        return of_refusal(answer.data)
+    return Json(answer.data, headers={_REPLAYED: "true"} if answer.replayed else None)
+
+
+# --- what OpenAPI says -----------------------------------------------------------------------
+
+
+def _body(tool: Tool) -> dict[str, Any]:
+    return {"required": True, "content": {JSON: {"schema": _nullable(input_schema(tool))}}}
+
+
+def _nullable(schema: Schema) -> Schema:
+    """Return a tool's input as it is taken: null means that a field is not given."""
+    required = schema.get("required", ())
+    fields = {
+        name: each if name in required else {"anyOf": [each, {"type": "null"}]}
+        for name, each in schema["properties"].items()
+    }
+    return schema | {"properties": fields}
+
+
+def _answers(tool: Tool) -> dict[int | str, dict[str, Any]]:
+    said = {
+        "description": "What the tool did, in its output's own words.",
+        "content": {JSON: {"schema": output_schema(tool)}},
+        "headers": {
+            _REPLAYED: {
+                "description": "true: an earlier answer under the same Idempotency-Key.",
+                "schema": {"type": "string", "enum": ["true"]},
+            }
+        },
+    }
+    return {200: said, **problems(400, 401, 404, 409, 413, 422, 429, 503)}
