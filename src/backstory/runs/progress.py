@@ -40,6 +40,7 @@ class Stopwatch:
 
     listener: Listener | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
     _step: str = ""
     _total: int | None = None
     _before: int = 0
@@ -48,7 +49,7 @@ class Stopwatch:
     def begin(self, step: str, total: int | None = None) -> None:
         """Begin a step, ending the one before."""
         self.end()
-        self._step, self._total, self._started = step, total, time.monotonic()
+        self._step, self._total, self._started = step, total, self.clock()
         self.go_on_from(0)
 
     def go_on_from(self, done: int) -> None:
@@ -59,12 +60,12 @@ class Stopwatch:
     def tell(self, done: int) -> None:
         """Report that so many records of the step are done."""
         if self.listener and self._step:
-            elapsed = time.monotonic() - self._started
+            elapsed = self.clock() - self._started
             self.listener(Progress(self._step, done, self._total, elapsed, self._before))
 
     def end(self) -> None:
         """End the step and keep its seconds."""
         if self._step:
-            spent = time.monotonic() - self._started
+            spent = self.clock() - self._started
             self.seconds[self._step] = self.seconds.get(self._step, 0.0) + spent
             self._step = ""
