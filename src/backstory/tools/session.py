@@ -16,6 +16,8 @@ from sqlalchemy import Connection
 from backstory.errors import RecordRefused, Refused, Transient, UsageError
 from backstory.extract.parse import clean_text
 from backstory.live.conversations import ensure_conversation
+from backstory.memory.context import DEFAULT_BUDGET, ContextPack
+from backstory.memory.context import context as context_pack
 from backstory.store import agent_role, calls
 from backstory.store.binding import bound
 from backstory.store.engine import Database, translated
@@ -103,6 +105,32 @@ class Session:
             if refusal.next_step:
                 told["next_step"] = refusal.next_step
             return Answer(name, refusal.outcome, refused=True, data=told)
+
+    def context(self, query: str, *, budget: int = DEFAULT_BUDGET) -> ContextPack:
+        """Return what a prompt should hold of the customer for these words, in `budget` tokens.
+
+        Raises Refused while memory is switched off, UsageError for a budget that holds nothing,
+        Transient where the same call may be repeated.
+        """
+        if not self.rules.memory_enabled:
+            raise Refused(
+                "memory_off",
+                "Memory is switched off.",
+                next_step="Set CONTEXT_MEMORY_ENABLED=true when `backstory ready` finds nothing.",
+            )
+        with (
+            translated(),
+            self.database.engine.begin() as connection,
+            bound(
+                connection,
+                self.database.schema,
+                lead_id=self.lead_id,
+                actor=self.actor,
+                now=self.rules.clock(),
+                region=self.rules.region,
+            ) as mine,
+        ):
+            return context_pack(mine, query, budget=budget)
 
     def _tool(self, name: str) -> Tool:
         for tool in self.offered:
