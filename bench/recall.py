@@ -31,6 +31,9 @@ from load import drop_schema, embedded_url, fresh_schema
 from backstory import BackfillOptions, start
 from backstory.config import Settings
 from backstory.extract.identity import customer_id, message_id
+from backstory.model import SearchMode
+from backstory.search import embed_run
+from backstory.search.embed import DEFAULT_MODEL, Embedder, EmbeddingSettings, open_embedder
 from backstory.search.recall import recall
 from backstory.store.engine import Database
 
@@ -39,7 +42,7 @@ SCHEMA = "bench_recall"
 DEPTH = 10
 COUNTED = (1, 2, 3, 4)
 METRICS = ("hit@1", "any@5", "any@10", "recall@5", "recall@10", "mrr", "all@10")
-MODES = ("text",)
+MODES = tuple(SearchMode)
 _EVIDENCE = re.compile(r"D:?(\d+):(\d+)")
 _SESSION = re.compile(r"session_(\d+)")
 # Turns of a session have no times of their own.
@@ -181,7 +184,9 @@ def _audit_id(dialogue: Dialogue, turn: Turn) -> str:
     return f"{dialogue.lead}/{turn.name}"
 
 
-def product(database: Database, dialogue: Dialogue) -> Ranker:
+def product(
+    database: Database, dialogue: Dialogue, mode: SearchMode, embedder: Embedder | None
+) -> Ranker:
     """Return the product's recall in the dialogue's customer."""
     person = uuid.UUID(bytes=customer_id(dialogue.lead))
     names = {
@@ -191,7 +196,7 @@ def product(database: Database, dialogue: Dialogue) -> Ranker:
 
     def ask(question: str) -> list[str]:
         with database.engine.connect() as connection:
-            answer = recall(connection, person, question, k=DEPTH)
+            answer = recall(connection, person, question, k=DEPTH, mode=mode, embedder=embedder)
         return [names[hit.message_id] for hit in answer.hits]
 
     return ask
@@ -295,13 +300,19 @@ def _line(name: str, row: dict[str, Any]) -> str:
     return f"{name:24}" + "".join(cells)
 
 
-def measure(database: Database, dialogues: list[Dialogue], modes: Sequence[str]) -> dict[str, Any]:
+def measure(
+    database: Database,
+    dialogues: list[Dialogue],
+    modes: Sequence[SearchMode],
+    embedder: Embedder | None,
+) -> dict[str, Any]:
     """Return the figures of the baseline and of each mode."""
     plain = [a for dialogue in dialogues for a in answers(dialogue, baseline(dialogue))]
     result: dict[str, Any] = {"baseline": report(plain), "modes": {}}
     for mode in modes:
-        asked = [a for d in dialogues for a in answers(d, product(database, d))]
-        result["modes"][mode] = report(asked)
+        rankers = {d: product(database, d, mode, embedder) for d in dialogues}
+        asked = [a for dialogue, ask in rankers.items() for a in answers(dialogue, ask)]
+        result["modes"][mode.value] = report(asked)
     return result
 
 
@@ -311,6 +322,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mode", choices=(*MODES, "all"), default="all")
     parser.add_argument("--database", default=Settings().database_url)
     parser.add_argument("--data", type=Path, default=HERE / "data")
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a model's name or directory")
+    parser.add_argument("--home", type=Path, default=Settings().home, help="where models are")
     parser.add_argument("--keep", action="store_true", help="leave what was loaded in its schema")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
@@ -325,8 +338,12 @@ def main() -> None:
     database = Database.open(url, SCHEMA)
     with tempfile.TemporaryDirectory() as folder:
         load(database, dialogues, Path(folder))
-        modes = MODES if wish.mode == "all" else (wish.mode,)
-        result = measure(database, dialogues, modes)
+        modes = MODES if wish.mode == "all" else (SearchMode(wish.mode),)
+        embedder = None
+        if modes != (SearchMode.TEXT,):
+            embedder = open_embedder(EmbeddingSettings(wish.model), wish.home)
+            embed_run.start(database, Path(folder), embedder)
+        result = measure(database, dialogues, modes, embedder)
     database.engine.dispose()
     if not wish.keep:
         drop_schema(url, SCHEMA)

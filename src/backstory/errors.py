@@ -3,11 +3,13 @@
 BackstoryError
 ├── UsageError            the caller asked for something that cannot be (exit code 2)
 ├── Transient             the same call may succeed later: retry
-│   └── DatabaseUnreachable
+│   ├── DatabaseUnreachable
+│   └── ModelUnreachable
 └── Terminal              the same call will fail again: something must change first
     ├── SourceError       an audit log or a list of leads cannot be read
     ├── DatabaseError     the database refused, or is not what we expect
     │   └── SchemaMismatch
+    ├── ModelError        a model cannot be loaded, or answers what it should not
     ├── EmbeddedError     the embedded PostgreSQL cannot be started or stopped
     ├── RunError          a run cannot do what was asked of it
     │   └── LeaseLost     another worker holds the partition now
@@ -31,6 +33,10 @@ class Transient(BackstoryError):
 
 class DatabaseUnreachable(Transient):
     """No answer from the database; nothing half-written, the same command continues."""
+
+
+class ModelUnreachable(Transient):
+    """The service of a model does not answer; what was asked of it can be asked again."""
 
 
 class Terminal(BackstoryError):
@@ -58,6 +64,10 @@ class RecordRefused(DatabaseError):
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return type(self), (str(self), self.code)
+
+
+class ModelError(Terminal):
+    """A model cannot be loaded, refuses, or answers what it should not."""
 
 
 class EmbeddedError(Terminal):

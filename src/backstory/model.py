@@ -111,6 +111,14 @@ class RunMode(Vocabulary):
     EMBED = "embed"
 
 
+class SearchMode(Vocabulary):
+    """What a search or a recall goes by: words, meaning, or both."""
+
+    TEXT = "text"
+    SEMANTIC = "semantic"
+    HYBRID = "hybrid"
+
+
 class RunStatus(Vocabulary):
     """Where a run stands; `runs.run` has the transitions."""
 

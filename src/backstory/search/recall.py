@@ -2,18 +2,22 @@
 
 Deterministic, and each hit tells the parts of its score. Only rows of the one customer are read.
 Up to LARGE messages all are scored here; of more, those that the database found best by their
-words, with their neighbours.
+words and their meaning, with their neighbours.
 """
 
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from statistics import fmean, pstdev
 
 from sqlalchemy import Connection
 
 from backstory.errors import UsageError
 from backstory.extract.parse import clean_text
+from backstory.model import SearchMode
+from backstory.search.embed import Embedder
+from backstory.search.embed_question import meant
 from backstory.search.recall_question import Question, read_question
 from backstory.search.recall_score import K1, REACH, B, Corpus, Ranking, frequencies
 from backstory.store import recall as store
@@ -26,6 +30,8 @@ _MAX_WORDS = 64
 LARGE = 5_000
 # So many of them are looked at with their neighbours.
 _FINALISTS = 200
+# Messages that hardly differ in meaning say nothing by it.
+_NO_DEVIATION = 1e-6
 # So many of the best by words and place are read as texts, or twice as many as are wanted.
 _SHORTLIST = 60
 
@@ -55,10 +61,15 @@ class RecallHit:
 
 @dataclass(frozen=True)
 class Recalled:
-    """The hits, best first; `ranked` is how many messages the customer has."""
+    """The hits, best first; `ranked` is how many messages the customer has.
+
+    `mode` is how they were ranked, and `note` says why not by meaning although a model was given.
+    """
 
     hits: tuple[RecallHit, ...]
     ranked: int
+    mode: SearchMode
+    note: str | None = None
 
 
 def recall(
@@ -67,14 +78,21 @@ def recall(
     query: str,
     *,
     k: int = 10,
+    embedder: Embedder | None = None,
+    mode: SearchMode | None = None,
     now: datetime | None = None,
 ) -> Recalled:
     """Return the `k` messages of one customer that matter most for a question or a remark.
 
-    `now` is what "yesterday" in the question is counted from. Raises UsageError for a `k` or a
-    query that cannot be; a customer who never spoke of it has no hits.
+    With the `embedder` of the model that serves, meaning counts beside the words; `mode` wants
+    words alone, meaning alone or both, and without one it is what can be had. `now` is what
+    "yesterday" in the question is counted from. Raises UsageError for a `k`, a query or a mode that
+    cannot be; a customer who never spoke of it has no hits.
     """
-    asked = _Asked.read(connection, customer_id, _checked(query, k), now or datetime.now(UTC))
+    text = _checked(query, k)
+    mode, meaning, note = meant(connection, text, embedder=embedder, mode=mode)
+    asked = _Asked.read(connection, customer_id, text, now or datetime.now(UTC))
+    asked = replace(asked, meaning=meaning, by_words=mode is not SearchMode.SEMANTIC)
     ranking, turns = asked.ranking(connection)
     best = {
         turns.id(number): (score, number) for score, number in ranking.best(max(_SHORTLIST, 2 * k))
@@ -93,7 +111,7 @@ def recall(
         )
         for _, _, each, looks in final[:k]
     )
-    return Recalled(hits, ranked=asked.messages)
+    return Recalled(hits, asked.messages, mode, note)
 
 
 def rank(
@@ -116,6 +134,8 @@ class _Asked:
     wanted: store.Wanted
     messages: int
     mean_length: float
+    meaning: store.Meaning | None = None
+    by_words: bool = True
 
     @classmethod
     def read(
@@ -137,12 +157,43 @@ class _Asked:
         if self.messages <= LARGE:
             turns = store.all_turns(connection, self.wanted)
             frequency = frequencies(turns, self.question.words)
+            meanings = self._deviations(connection, turns)
         else:
             best = self._best(connection)
             ids = [*best.ids, *self._others(connection)]
+            nearest = self._nearest(connection)
+            ids += nearest.ids if nearest else []
             turns = store.turns_around(connection, self.wanted, ids, reach=REACH)
             frequency = best.frequency
-        return Ranking(turns, self.question, self._corpus(frequency)), turns
+            meanings = self._deviations(connection, turns, nearest)
+        if not self.by_words:
+            turns = replace(turns, postings=[])
+        return Ranking(turns, self.question, self._corpus(frequency), meanings), turns
+
+    def _nearest(self, connection: Connection) -> store.Nearest | None:
+        if self.meaning is None:
+            return None
+        return store.best_by_meaning(connection, self.wanted, self.meaning, limit=_FINALISTS)
+
+    def _deviations(
+        self, connection: Connection, turns: store.Columns, all_of: store.Nearest | None = None
+    ) -> list[float]:
+        """Return how near each turn is in meaning, in standard deviations over all messages.
+
+        One that is not embedded yet is as near as any.
+        """
+        if self.meaning is None or not turns.moments:
+            return []
+        some = None if all_of is None else [turns.id(n) for n in range(len(turns.moments))]
+        cosines = store.cosines(connection, self.wanted, self.meaning, some)
+        if all_of is None:
+            mean = fmean(cosines.values()) if cosines else 0.0
+            deviation = pstdev(cosines.values(), mean) if cosines else 0.0
+        else:
+            mean, deviation = all_of.mean, all_of.deviation
+        scale = 1 / deviation if deviation > _NO_DEVIATION else 0.0
+        keys = (turns.ids[at : at + 16] for at in range(0, len(turns.ids), 16))
+        return [(cosines.get(key, mean) - mean) * scale for key in keys]
 
     def ranked_texts(self, connection: Connection, texts: Sequence[str]) -> list[float]:
         """Score texts that are no messages."""

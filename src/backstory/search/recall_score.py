@@ -37,6 +37,15 @@ BY_PLACE = {
     "asks": -0.55,  # ends with a question
     "replies": 0.36,  # the message before it ends with a question
 }
+# In standard deviations of the customer's messages.
+BY_MEANING = {
+    "meaning": 0.5,  # how near the message is to the question
+    "meaning before": 0.25,  # how near the message before it is
+    "meaning behind": 0.12,  # and the one behind it
+    "meaning around": 0.3,  # the mean of its stretch
+}
+# A message this near has to do with the question though it shares no word with it.
+_NEAR = 1.0
 BY_LOOK = {
     "time": 1.1,  # words of time, where the question wants a time
     "number": 0.9,  # a number, where it wants one
@@ -45,6 +54,7 @@ BY_LOOK = {
     "of oneself": 0.6,  # the one the question names speaks of himself
 }
 _PLACE_WEIGHTS = tuple(BY_PLACE.values())
+_MEANING_WEIGHTS = tuple(BY_MEANING.values())
 # As plain numbers: an enum takes a microsecond for what is asked thousands of times a call.
 _OPENS, _APART, _ASKS, _ENDS_ASKING, _SPEAKS = (flag.value for flag in TurnFlag)
 
@@ -89,10 +99,21 @@ class Corpus:
 
 
 class Ranking:
-    """The turns of a customer against one question, scored by their words and places."""
+    """The turns of a customer against one question, scored by words, places and meaning.
 
-    def __init__(self, turns: Columns, question: Question, corpus: Corpus) -> None:
+    `meanings` are how near each turn is to the question, in standard deviations; empty without a
+    model.
+    """
+
+    def __init__(
+        self,
+        turns: Columns,
+        question: Question,
+        corpus: Corpus,
+        meanings: Sequence[float] = (),
+    ) -> None:
         self._turns = turns
+        self._meanings = meanings
         self._question = question
         self._rarity = [corpus.rarity(word) for word in question.words]
         self._stretch, self._run = _stretches(turns)
@@ -102,18 +123,26 @@ class Ranking:
         for number, value in self._words.items():
             stretch = self._stretch[number]
             self._topic[stretch] = max(self._topic.get(stretch, 0.0), value)
+        self._around = self._means()
 
     def best(self, limit: int) -> list[tuple[float, int]]:
         """Return scores and numbers of the best turns; of equals the latest, then by id."""
         scored = (
-            (sum(map(mul, _PLACE_WEIGHTS, self._values(number))), number)
+            (
+                sum(map(mul, _PLACE_WEIGHTS, self._values(number)))
+                + sum(map(mul, _MEANING_WEIGHTS, self._meaning(number))),
+                number,
+            )
             for number in self._grounded()
         )
         return sorted(scored, key=self._order)[:limit]
 
     def parts(self, number: int) -> dict[str, float]:
-        """Return the parts of a turn's score by words and place, weighted."""
-        return _weighted(BY_PLACE, self._values(number))
+        """Return the parts of a turn's score by words, place and meaning, weighted."""
+        parts = _weighted(BY_PLACE, self._values(number))
+        if self._meanings:
+            parts |= _weighted(BY_MEANING, self._meaning(number))
+        return parts
 
     def looks(self, number: int, content: str) -> dict[str, float]:
         """Return the parts of a turn's score by what its text looks like, weighted."""
@@ -145,8 +174,9 @@ class Ranking:
             for number, moment in enumerate(self._turns.moments if self._question.spans else ())
             if self._question.time_weight(datetime.fromtimestamp(moment, UTC))
         ]
+        meant = [number for number, near in enumerate(self._meanings) if near >= _NEAR]
         if self._question.words:
-            return self._nearby.keys() | dated
+            return self._nearby.keys() | dated | set(meant)
         speaking = (n for n, f in enumerate(self._turns.flags) if f & _SPEAKS)
         return {*dated, *speaking}
 
@@ -167,6 +197,27 @@ class Ranking:
             1.0 if flags[number] & _ENDS_ASKING else 0.0,
             1.0 if before & _ENDS_ASKING else 0.0,
         )
+
+    def _meaning(self, number: int) -> tuple[float, ...]:
+        """Return the unweighted parts of a turn by meaning, in the order of BY_MEANING."""
+        if not self._meanings:
+            return ()
+        near, run = self._meanings, self._run
+        here = run[number]
+        return (
+            near[number],
+            near[number - 1] if number and run[number - 1] == here else 0.0,
+            near[number + 1] if number + 1 < len(run) and run[number + 1] == here else 0.0,
+            self._around[self._stretch[number]],
+        )
+
+    def _means(self) -> dict[int, float]:
+        """Return the mean meaning of each stretch."""
+        sums: dict[int, tuple[float, int]] = {}
+        for stretch, near in zip(self._stretch, self._meanings, strict=False):
+            total, count = sums.get(stretch, (0.0, 0))
+            sums[stretch] = (total + near, count + 1)
+        return {stretch: total / count for stretch, (total, count) in sums.items()}
 
     def _bm25(self, corpus: Corpus) -> dict[int, float]:
         found: dict[int, float] = {}

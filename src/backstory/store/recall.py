@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping
 
+from backstory.store.embeddings import as_halfvec
 from backstory.store.engine import translated
 from backstory.store.statements import sql
 
@@ -60,6 +61,21 @@ class Best(NamedTuple):
 
     ids: list[uuid.UUID]
     frequency: dict[str, int]
+
+
+class Meaning(NamedTuple):
+    """A question as a vector of a model whose vectors are stored."""
+
+    model: str
+    vector: Sequence[float]
+
+
+class Nearest(NamedTuple):
+    """The messages nearest in meaning; the mean cosine of all messages, and its deviation."""
+
+    ids: list[uuid.UUID]
+    mean: float
+    deviation: float
 
 
 class Said(NamedTuple):
@@ -142,6 +158,35 @@ def turns_around(
     with translated():
         row = connection.execute(sql("recall_turns_around"), asked).mappings().one()
     return _columns(row)
+
+
+def cosines(
+    connection: Connection,
+    wanted: Wanted,
+    meaning: Meaning,
+    ids: Iterable[uuid.UUID] | None = None,
+) -> dict[bytes, float]:
+    """Return how near messages are in meaning, by the bytes of their ids; None: all of them."""
+    asked = _meaning(wanted, meaning) | {"ids": None if ids is None else list(ids)}
+    with translated():
+        row = connection.execute(sql("recall_meanings"), asked).one()
+    packed, found = bytes(row.ids or b""), row.cosines or []
+    return {packed[16 * place : 16 * place + 16]: near for place, near in enumerate(found)}
+
+
+def best_by_meaning(
+    connection: Connection, wanted: Wanted, meaning: Meaning, *, limit: int
+) -> Nearest:
+    """Return the messages nearest in meaning, exactly."""
+    asked = _meaning(wanted, meaning) | {"limit": limit}
+    with translated():
+        row = connection.execute(sql("recall_best_by_meaning"), asked).one()
+    return Nearest(row.ids, row.mean or 0.0, row.deviation or 0.0)
+
+
+def _meaning(wanted: Wanted, meaning: Meaning) -> dict[str, Any]:
+    vector = as_halfvec(meaning.vector)
+    return {"customer_id": wanted.customer_id, "model": meaning.model, "vector": vector}
 
 
 def texts(

@@ -150,6 +150,26 @@ CROSS JOIN (
     FROM posting AS p
 ) AS p;
 
+-- name: recall_meanings
+-- How near a customer's messages, or some of them, are to a question in meaning: ids and cosines.
+SELECT string_agg(uuid_send(e.message_id), CAST('' AS bytea)) AS ids,
+       array_agg(1 - (e.vector <=> CAST(:vector AS halfvec))) AS cosines
+FROM embeddings AS e
+WHERE e.customer_id = CAST(:customer_id AS uuid) AND e.model = CAST(:model AS text)
+  AND (CAST(:ids AS uuid[]) IS NULL OR e.message_id = ANY (CAST(:ids AS uuid[])));
+
+-- name: recall_best_by_meaning
+-- The messages of a customer nearest to a question in meaning, and how near all of them are.
+WITH meaning AS MATERIALIZED (
+    SELECT e.message_id, 1 - (e.vector <=> CAST(:vector AS halfvec)) AS cosine
+    FROM embeddings AS e
+    WHERE e.customer_id = CAST(:customer_id AS uuid) AND e.model = CAST(:model AS text)
+)
+SELECT ARRAY(SELECT n.message_id FROM meaning AS n
+             ORDER BY n.cosine DESC, n.message_id LIMIT CAST(:limit AS bigint)) AS ids,
+       avg(a.cosine) AS mean, stddev_pop(a.cosine) AS deviation
+FROM meaning AS a;
+
 -- name: recall_texts
 -- What was said in some messages of a customer.
 SELECT m.id, m.conversation_id, m.created_at, m.content, m.attachment_text

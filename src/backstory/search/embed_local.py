@@ -1,0 +1,157 @@
+"""Embeds with a sentence model in a directory, by ONNX Runtime, on this machine and offline."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from backstory.errors import ModelError, UsageError
+
+try:
+    # An extra: types that may not be there are of no use to a checker.
+    numpy: Any = import_module("numpy")
+    onnxruntime: Any = import_module("onnxruntime")
+    tokenizers: Any = import_module("tokenizers")
+except ImportError as missing:
+    raise UsageError(
+        f"A local model needs {missing.name}: pip install 'backstory[semantic]'."
+    ) from missing
+
+_PLACES = ("model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx")
+_MOST_TOKENS = 256
+# Short texts go together: a batch is as wide as its longest, and the rest of it is wasted.
+_BATCH_TOKENS = 4096
+_BATCH_TEXTS = 64
+_HASHED = 1 << 20
+
+
+class LocalEmbedder:
+    """A sentence model: `model.onnx` (or `onnx/model.onnx`) beside `tokenizer.json`.
+
+    Pools by mean, or by the first token where `1_Pooling/config.json` says so; what is put before
+    questions and texts stands in `config_sentence_transformers.json` under `prompts`.
+    """
+
+    def __init__(self, directory: Path, *, threads: int = 0) -> None:
+        self._directory = directory
+        self._threads = threads
+        self._model = _model_file(directory)
+        self._lock = threading.Lock()
+
+    @cached_property
+    def name(self) -> str:
+        """The directory's name and the beginning of the model's hash."""
+        digest = hashlib.sha256()
+        with self._model.open("rb") as file:
+            while block := file.read(_HASHED):
+                digest.update(block)
+        return f"{self._directory.name}@{digest.hexdigest()[:8]}"
+
+    @cached_property
+    def dimensions(self) -> int:
+        """How long its vectors are."""
+        return len(self.embed(["."])[0])
+
+    def embed(self, texts: Sequence[str], *, asking: bool = False) -> list[list[float]]:
+        """Return a vector of length 1 for each text, in order."""
+        prompt = self._prompts["query" if asking else "passage"]
+        with self._lock:
+            session, tokenizer = self._session, self._tokenizer
+        found = tokenizer.encode_batch([prompt + text for text in texts])
+        vectors: list[list[float]] = [[] for _ in texts]
+        for batch in _batches([len(each.ids) for each in found]):
+            for number, vector in zip(batch, self._run(session, found, batch), strict=True):
+                vectors[number] = vector
+        return vectors
+
+    def _run(self, session: Any, found: Sequence[Any], batch: Sequence[int]) -> list[list[float]]:
+        width = max(len(found[number].ids) for number in batch)
+        ids = numpy.zeros((len(batch), width), dtype=numpy.int64)
+        mask = numpy.zeros_like(ids)
+        for row, number in enumerate(batch):
+            tokens = found[number].ids
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": numpy.zeros_like(ids)}
+        wanted = {each.name: given[each.name] for each in session.get_inputs()}
+        return self._pooled(session.run(None, wanted)[0], mask)
+
+    def _pooled(self, hidden: Any, mask: Any) -> list[list[float]]:
+        if hidden.ndim == 2:  # noqa: PLR2004 - the model pools itself: texts by dimensions
+            pooled = hidden
+        elif self._takes_first:
+            pooled = hidden[:, 0]
+        else:
+            weights = mask[:, :, None].astype(hidden.dtype)
+            pooled = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
+        lengths = numpy.linalg.norm(pooled, axis=1, keepdims=True)
+        unit: list[list[float]] = (pooled / numpy.maximum(lengths, 1e-12)).tolist()
+        return unit
+
+    @cached_property
+    def _session(self) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(
+                str(self._model), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as bad:  # the runtime's own errors have no common root
+            raise ModelError(f"{self._model} cannot be loaded: {bad}") from bad
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        file = self._directory / "tokenizer.json"
+        try:
+            tokenizer = tokenizers.Tokenizer.from_file(str(file))
+        except Exception as bad:  # it raises bare exceptions
+            raise ModelError(f"{file} cannot be read: {bad}") from bad
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(_MOST_TOKENS)
+        return tokenizer
+
+    @cached_property
+    def _takes_first(self) -> bool:
+        pooling = _json(self._directory / "1_Pooling" / "config.json")
+        return bool(pooling.get("pooling_mode_cls_token"))
+
+    @cached_property
+    def _prompts(self) -> dict[str, str]:
+        prompts = _json(self._directory / "config_sentence_transformers.json").get("prompts") or {}
+        passage = prompts.get("passage") or prompts.get("document") or ""
+        return {"query": str(prompts.get("query") or ""), "passage": str(passage)}
+
+
+def _model_file(directory: Path) -> Path:
+    for place in _PLACES:
+        if (directory / place).is_file():
+            return directory / place
+    raise UsageError(f"{directory} has no model: put model.onnx (or onnx/model.onnx) there.")
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield the numbers of texts that go together, the short ones first."""
+    batch: list[int] = []
+    for number in sorted(range(len(lengths)), key=lambda each: lengths[each]):
+        full = len(batch) >= _BATCH_TEXTS or (len(batch) + 1) * lengths[number] > _BATCH_TOKENS
+        if batch and full:
+            yield batch
+            batch = []
+        batch.append(number)
+    if batch:
+        yield batch
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as bad:
+        raise ModelError(f"{file} cannot be read: {bad}") from bad
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,51 @@
+"""Turns a question into a vector, if the model that it is asked of is the one that serves."""
+
+from sqlalchemy import Connection
+
+from backstory.errors import ModelUnreachable, UsageError
+from backstory.model import SearchMode
+from backstory.search.embed import Embedder
+from backstory.store.embeddings import serving_model
+from backstory.store.recall import Meaning
+
+_BRING = "`backstory model install`, then `backstory embed`, lets meaning count"
+
+
+def meant(
+    connection: Connection, text: str, *, embedder: Embedder | None, mode: SearchMode | None
+) -> tuple[SearchMode, Meaning | None, str | None]:
+    """Return how to rank, the question's vector, and why it has none although a model was given.
+
+    Without a mode, what can be had: words alone where no model serves or it does not answer.
+    Raises UsageError where meaning was asked for and cannot be had.
+    """
+    if mode is SearchMode.TEXT or (mode is None and embedder is None):
+        return SearchMode.TEXT, None, None
+    lacking = _lacking(connection, embedder)
+    if lacking is None and embedder is not None:
+        try:
+            (vector,) = embedder.embed([text], asking=True)
+        except ModelUnreachable as silent:
+            if mode is not None:
+                raise
+            lacking = str(silent)
+        else:
+            return mode or SearchMode.HYBRID, Meaning(embedder.name, vector), None
+    if mode is not None:
+        raise UsageError(lacking or "")
+    return SearchMode.TEXT, None, lacking
+
+
+def _lacking(connection: Connection, embedder: Embedder | None) -> str | None:
+    """Return in a sentence what keeps meaning from counting, None if nothing does."""
+    serving = serving_model(connection)
+    if serving is None:
+        return f"No message has been embedded: {_BRING}."
+    if embedder is None:
+        return f"The messages are embedded by {serving.name}, which is not to be had: {_BRING}."
+    if embedder.name != serving.name:
+        return (
+            f"The messages are embedded by {serving.name}, not by {embedder.name}: "
+            "`backstory embed` with that model lets it serve."
+        )
+    return None

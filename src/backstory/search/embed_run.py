@@ -1,0 +1,335 @@
+"""Embeds messages as a run: planned, resumed where it stopped, safe to repeat, taken back whole.
+
+The work is laid out as ranges of message ids. Each worker claims a range, embeds the messages in it
+that the model has not embedded as they are now, and commits a batch together with the place it has
+reached. A model serves once a run of it has come to its end; until then the one before it does.
+"""
+
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from backstory.errors import BackstoryError, Interrupted, LeaseLost, RunError
+from backstory.model import PartitionStage, RunMode, RunStatus, RunWish
+from backstory.runs import run as runs
+from backstory.runs.claim import Claim, advance, claim_next, leading, release, renew
+from backstory.runs.progress import Listener, Stopwatch
+from backstory.runs.run import Run, short_id
+from backstory.search.embed import Embedder
+from backstory.store import embeddings as store
+from backstory.store.backfill import add_own_audit
+from backstory.store.engine import Database, translated
+from backstory.store.statements import sql
+
+AUDIT_ACTION = "embed_messages"
+ROLLBACK_ACTION = "rollback_embed"
+BATCH = 128
+_STAGE = PartitionStage.WRITE
+_MESSAGES_A_PARTITION = 2_000
+_MOST_PARTITIONS = 256
+# Each holds a connection of the pool.
+_MOST_WORKERS = 8
+_IDS = 1 << 128
+_LOOK_SECONDS = 0.1
+_AFTER = {RunWish.PAUSE: RunStatus.PAUSED, RunWish.CANCEL: RunStatus.CANCELED}
+
+
+@dataclass(frozen=True)
+class EmbedPlan:
+    """What a run would do: of so many messages so many are to be embedded; who serves now."""
+
+    model: str
+    dimensions: int
+    messages: int
+    pending: int
+    serving: str | None
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """What a run has done: `embedded` of `messages`; from now on the model serves."""
+
+    run_id: str
+    mode: str
+    model: str
+    dimensions: int
+    messages: int
+    embedded: int
+    seconds_by_step: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON."""
+        return asdict(self)
+
+
+def plan(connection: Connection, embedder: Embedder) -> EmbedPlan:
+    """Return what a run would do; writes nothing."""
+    extent = store.extent(connection, embedder.name)
+    serving = store.serving_model(connection)
+    return EmbedPlan(
+        embedder.name, embedder.dimensions, *extent, serving=serving.name if serving else None
+    )
+
+
+def start(
+    database: Database,
+    home: Path,
+    embedder: Embedder,
+    listener: Listener | None = None,
+    *,
+    workers: int = 1,
+) -> EmbedReport:
+    """Embed every message that the model has not embedded as it is, and let the model serve.
+
+    Raises Interrupted when the run was paused or canceled on the way; `resume` goes on.
+    """
+    run_id = uuid.uuid4()
+    with translated(), database.engine.begin() as connection:
+        pending = store.extent(connection, embedder.name).pending
+        parts = min(max(-(-pending // _MESSAGES_A_PARTITION), 1), _MOST_PARTITIONS)
+        runs.add_run(
+            connection,
+            run_id,
+            mode=RunMode.EMBED,
+            log="",
+            options={"model": embedder.name, "dimensions": embedder.dimensions, "parts": parts},
+            spill_dir=home / "runs" / str(run_id),
+        )
+        runs.note(connection, run_id, records_read=pending)
+        connection.execute(
+            sql("add_partitions"), {"run_id": run_id, "stage": _STAGE, "count": parts}
+        )
+    return _go(database, run_id, embedder, listener, workers=workers)
+
+
+def resume(
+    database: Database,
+    reference: str,
+    embedder: Embedder,
+    listener: Listener | None = None,
+    *,
+    workers: int = 1,
+) -> EmbedReport:
+    """Continue a run that was paused, failed or killed; raise RunError for another model's."""
+    with translated(), database.engine.begin() as connection:
+        run = runs.get_run(connection, reference)
+        runs.check_way(run, RunStatus.RUNNING)
+    if run.options["model"] != embedder.name:
+        raise RunError(
+            f"Run {short_id(run.id)} embeds with {run.options['model']}, not {embedder.name}: "
+            "name that model, or cancel the run."
+        )
+    return _go(database, run.id, embedder, listener, workers=workers)
+
+
+def rollback(database: Database, reference: str) -> int:
+    """Take back what a run embedded; return how many vectors went.
+
+    A model that the run completed serves no more; the one that was complete before does again.
+    """
+    with database.engine.connect() as connection, translated():
+        with connection.begin():
+            run = runs.get_run(connection, reference)
+        with leading(connection, run.id), connection.begin():
+            run = runs.get_run(connection, str(run.id))
+            runs.move(connection, run, RunStatus.ROLLED_BACK)
+            removed = store.remove_run(connection, run.id)
+            told = {"run_id": str(run.id), "removed": {"embeddings": removed}}
+            add_own_audit(connection, run_id=None, action=ROLLBACK_ACTION, payload=told)
+    return removed
+
+
+# --- one journey ------------------------------------------------------------------------------
+
+
+def _go(
+    database: Database,
+    run_id: uuid.UUID,
+    embedder: Embedder,
+    listener: Listener | None,
+    *,
+    workers: int,
+) -> EmbedReport:
+    with database.engine.connect() as connection, translated(), leading(connection, run_id):
+        with connection.begin():
+            run = runs.get_run(connection, str(run_id))
+            runs.move(connection, run, RunStatus.RUNNING)
+        watch = Stopwatch(listener, dict(run.seconds_by_step))
+        try:
+            with translated():
+                return _steps(connection, _Work(database.engine, run, embedder, workers), watch)
+        except Interrupted as stopped:
+            _leave(connection, run, watch, _AFTER[RunWish(stopped.wish)], None)
+            raise Interrupted(stopped.wish, str(run_id)) from stopped
+        except KeyboardInterrupt:
+            _leave(connection, run, watch, RunStatus.PAUSED, None)
+            raise Interrupted(RunWish.PAUSE, str(run_id)) from None
+        except BackstoryError as failed:
+            _leave(connection, run, watch, RunStatus.FAILED, str(failed))
+            raise
+
+
+def _leave(
+    connection: Connection, run: Run, watch: Stopwatch, status: RunStatus, error: str | None
+) -> None:
+    """Leave a run in a state from which it goes on, as far as the database still answers."""
+    watch.end()
+    # The first error is the one to tell; `resume` takes a run that nobody leads.
+    with suppress(BackstoryError), translated():
+        connection.rollback()
+        with connection.begin():
+            runs.note(connection, run.id, seconds=watch.seconds)
+            runs.move(connection, run, status, error=error)
+
+
+def _steps(connection: Connection, work: "_Work", watch: Stopwatch) -> EmbedReport:
+    run, model = work.run, store.Model(work.embedder.name, work.embedder.dimensions)
+    with connection.begin():
+        store.remember_model(connection, model, run_id=run.id)
+        known = store.model_dimensions(connection, model.name)
+        if known != model.dimensions:
+            raise RunError(
+                f"{model.name} now has {model.dimensions} dimensions, its stored vectors {known}: "
+                "take its runs back, or give the model another name."
+            )
+        done = _progress(connection, run)
+    watch.begin("embed", total=run.records_read)
+    watch.go_on_from(done.records)
+    _finish(connection, work, watch)
+    watch.begin("index")
+    with connection.begin():
+        store.complete(connection, model, run_id=run.id)
+        return _report(connection, run, model, watch)
+
+
+def _report(connection: Connection, run: Run, model: store.Model, watch: Stopwatch) -> EmbedReport:
+    watch.end()
+    report = EmbedReport(
+        run_id=str(run.id),
+        mode=RunMode.EMBED,
+        model=model.name,
+        dimensions=model.dimensions,
+        messages=store.extent(connection, model.name).messages,
+        embedded=int(_progress(connection, run).records),
+        seconds_by_step=watch.seconds,
+    )
+    told = report.as_json()
+    add_own_audit(connection, run_id=run.id, action=AUDIT_ACTION, payload=told)
+    runs.note(connection, run.id, seconds=watch.seconds, report=told)
+    runs.move(connection, run, RunStatus.DONE)
+    return report
+
+
+def _progress(connection: Connection, run: Run) -> Any:
+    return connection.execute(sql("stage_progress"), {"run_id": run.id, "stage": _STAGE}).one()
+
+
+# --- the workers ------------------------------------------------------------------------------
+
+
+@dataclass
+class _Work:
+    """What the workers of a run share; `stopping` is set once one of them has failed."""
+
+    engine: Engine
+    run: Run
+    embedder: Embedder
+    workers: int
+
+    def __post_init__(self) -> None:
+        self.stopping = threading.Event()
+        self.lock = threading.Lock()
+        self.embedded = 0
+
+    def count(self, more: int) -> None:
+        """Add to what all workers have embedded."""
+        with self.lock:
+            self.embedded += more
+
+
+def _finish(connection: Connection, work: _Work, watch: Stopwatch) -> None:
+    """Work until every part is done, whoever else works on the run."""
+    with connection.begin():
+        before = _progress(connection, work.run)
+    while True:
+        _share_out(work, watch, before.records)
+        with connection.begin():
+            after = _progress(connection, work.run)
+        if after.done == after.partitions:
+            return
+        time.sleep(_LOOK_SECONDS)
+
+
+def _share_out(work: _Work, watch: Stopwatch, before: int) -> None:
+    workers = min(max(work.workers, 1), _MOST_WORKERS)
+    with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
+        tasks = [pool.submit(_worker, work) for _ in range(workers)]
+        try:
+            while wait(tasks, timeout=_LOOK_SECONDS).not_done:
+                watch.tell(before + work.embedded)
+        finally:
+            # After an interrupt here; otherwise nobody is left to hear it.
+            work.stopping.set()
+    work.stopping.clear()
+    watch.tell(before + work.embedded)
+    for task in tasks:
+        task.result()
+
+
+def _worker(work: _Work) -> None:
+    """Do parts until there is none left; one that fails stops the others."""
+    with work.engine.connect() as connection, translated():
+        try:
+            while not work.stopping.is_set() and (claim := _claim(connection, work)):
+                # A worker that was thought dead leaves the part to who has it now.
+                with suppress(LeaseLost):
+                    _do_part(connection, work, claim)
+        except BaseException:
+            work.stopping.set()
+            raise
+        finally:
+            if not connection.closed and not connection.invalidated:
+                connection.rollback()
+                with connection.begin():
+                    release(connection, work.run.id)
+
+
+def _claim(connection: Connection, work: _Work) -> Claim | None:
+    with connection.begin():
+        return claim_next(connection, work.run.id, _STAGE)
+
+
+def _do_part(connection: Connection, work: _Work, claim: Claim) -> None:
+    after, upto = _range(claim, work.run.options["parts"])
+    model, done = work.embedder.name, int(claim.counts.get("records", 0))
+    while not work.stopping.is_set():
+        with connection.begin():
+            wanted = renew(connection, claim)
+            texts = store.next_texts(connection, model, after=after, upto=upto, limit=BATCH)
+        if wanted:
+            raise Interrupted(wanted)
+        vectors = work.embedder.embed([text.said for text in texts]) if texts else []
+        after = texts[-1].message_id if texts else upto
+        done += len(texts)
+        with connection.begin():
+            if texts:
+                store.add(connection, texts, vectors, model=model, run_id=work.run.id)
+            counts = {"records": done}
+            advance(connection, claim, cursor=after.bytes, counts=counts, done=not texts)
+        work.count(len(texts))
+        if not texts:
+            return
+
+
+def _range(claim: Claim, parts: int) -> tuple[uuid.UUID, uuid.UUID]:
+    """Return the id behind which a part goes on, and the last id of it."""
+    begin, end = (_IDS * number // parts for number in (claim.number, claim.number + 1))
+    after = int.from_bytes(claim.cursor) if claim.cursor else max(begin - 1, 0)
+    return uuid.UUID(int=after), uuid.UUID(int=end - 1)

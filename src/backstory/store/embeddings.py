@@ -1,0 +1,152 @@
+"""What messages mean, in the database: what is to be embedded, the vectors, the serving model."""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from psycopg import sql as compose
+from sqlalchemy import Connection
+
+from backstory.store.engine import driver_of, translated
+from backstory.store.statements import sql
+
+# What HNSW takes of half precision; longer vectors are searched one by one.
+_MOST_INDEXED = 4_000
+
+
+class Extent(NamedTuple):
+    """How many messages can be embedded, and how many still are to be, by one model."""
+
+    messages: int
+    pending: int
+
+
+class Text(NamedTuple):
+    """What a message says, to be embedded: author, text and captions, with its hash."""
+
+    message_id: uuid.UUID
+    said: str
+    content_hash: bytes
+
+
+class Model(NamedTuple):
+    """A model whose vectors are stored."""
+
+    name: str
+    dimensions: int
+
+
+class OfRun(NamedTuple):
+    """What a run has left: vectors, and models that it completed."""
+
+    embeddings: int
+    models: list[str]
+
+
+def extent(connection: Connection, model: str) -> Extent:
+    """Return how much there is to embed."""
+    with translated():
+        row = connection.execute(sql("embedding_extent"), {"model": model}).one()
+    return Extent(row.messages, row.pending)
+
+
+def next_texts(
+    connection: Connection, model: str, *, after: uuid.UUID, upto: uuid.UUID, limit: int
+) -> list[Text]:
+    """Return the next messages to embed whose ids lie behind `after`, up to `upto`."""
+    asked = {"model": model, "after": after, "upto": upto, "limit": limit}
+    with translated():
+        return [Text(*row) for row in connection.execute(sql("next_to_embed"), asked)]
+
+
+def add(
+    connection: Connection,
+    texts: Sequence[Text],
+    vectors: Sequence[Sequence[float]],
+    *,
+    model: str,
+    run_id: uuid.UUID,
+) -> None:
+    """Keep a vector for each text."""
+    given = {
+        "model": model,
+        "run_id": run_id,
+        "ids": [text.message_id for text in texts],
+        "hashes": [text.content_hash for text in texts],
+        "vectors": [as_halfvec(vector) for vector in vectors],
+    }
+    with translated():
+        connection.execute(sql("add_embeddings"), given)
+
+
+def as_halfvec(vector: Sequence[float]) -> str:
+    """Return a vector as the database reads it; half precision has three digits."""
+    return "[" + ",".join(f"{value:.5g}" for value in vector) + "]"
+
+
+def remember_model(connection: Connection, model: Model, *, run_id: uuid.UUID) -> None:
+    """Write a model down if it is new."""
+    with translated():
+        connection.execute(sql("remember_model"), {**model._asdict(), "run_id": run_id})
+
+
+def model_dimensions(connection: Connection, name: str) -> int | None:
+    """Return how long the stored vectors of a model are, None for a model that has none."""
+    with translated():
+        found: int | None = connection.execute(
+            sql("model_dimensions"), {"name": name}
+        ).scalar_one_or_none()
+    return found
+
+
+def serving_model(connection: Connection) -> Model | None:
+    """Return the model whose vectors recall and search use, None before the first is complete."""
+    with translated():
+        row = connection.execute(sql("serving_model")).one_or_none()
+    return Model(*row) if row else None
+
+
+def complete(connection: Connection, model: Model, *, run_id: uuid.UUID) -> None:
+    """Let a model serve, with an index of its own for the whole business."""
+    if model.dimensions <= _MOST_INDEXED:
+        _index(connection, model)
+    with translated():
+        connection.execute(sql("complete_model"), {"name": model.name, "run_id": run_id})
+        connection.execute(sql("analyze_embeddings"))
+
+
+def _index(connection: Connection, model: Model) -> None:
+    statement = compose.SQL(
+        "CREATE INDEX IF NOT EXISTS {name} ON embeddings "
+        "USING hnsw ((vector::halfvec({dimensions})) halfvec_cosine_ops) WHERE model = {model}"
+    ).format(
+        name=compose.Identifier(index_name(model.name)),
+        dimensions=compose.Literal(model.dimensions),
+        model=compose.Literal(model.name),
+    )
+    with translated():
+        driver_of(connection).execute(statement)
+
+
+def of_run(connection: Connection, run_id: uuid.UUID) -> OfRun:
+    """Return what a run has left."""
+    with translated():
+        return OfRun(*connection.execute(sql("embeddings_of_run"), {"run_id": run_id}).one())
+
+
+def remove_run(connection: Connection, run_id: uuid.UUID) -> int:
+    """Take a run's vectors away, and the models it completed out of service; return how many."""
+    with translated():
+        removed = connection.execute(sql("remove_embeddings"), {"run_id": run_id}).rowcount
+        forgotten = connection.execute(sql("retire_models"), {"run_id": run_id}).scalars()
+        for name in forgotten.all():
+            driver_of(connection).execute(
+                compose.SQL("DROP INDEX IF EXISTS {}").format(compose.Identifier(index_name(name)))
+            )
+    return removed
+
+
+def index_name(model: str) -> str:
+    """Return the name of a model's index."""
+    return f"embeddings_{hashlib.md5(model.encode(), usedforsecurity=False).hexdigest()[:12]}_hnsw"
