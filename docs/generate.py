@@ -1,4 +1,4 @@
-"""Write the parts of the docs that the code knows best: every command's help, every column.
+"""Write the parts of the docs that the code knows best: commands, columns, tools.
 
 `python docs/generate.py` writes them anew (`make docs`); with `--check` it says which pages are
 out of date, and fails if one is.
@@ -18,6 +18,10 @@ from typer.testing import CliRunner
 
 from backstory.faces.cli.commands import shell
 from backstory.store.tables import Base
+from backstory.tools.canonical import input_schema, output_schema
+from backstory.tools.catalog import MEMORY_TOOLS, TOOLS
+from backstory.tools.rules import example_of, rule_of
+from backstory.tools.tool import Tool
 
 HERE = Path(__file__).parent
 SECTION = "<!-- generated: {name} -->\n"
@@ -47,6 +51,7 @@ def sections() -> Iterator[tuple[str, str, str]]:
     """Yield (page, section, text) of everything that is generated."""
     yield "commands.md", "commands", "\n\n".join(map(command_entry, command_paths()))
     yield "schema.md", "tables", "\n\n".join(map(table_entry, tables()))
+    yield "tools.md", "tools", "\n\n".join(map(tool_entry, TOOLS))
 
 
 # --- commands --------------------------------------------------------------------------------
@@ -116,6 +121,30 @@ def notes_on(column: Any) -> str:
     notes += ["generated"] if column.computed is not None else []
     notes += ["may be null"] if column.nullable and column.computed is None else []
     return ", ".join(notes)
+
+
+# --- tools -----------------------------------------------------------------------------------
+
+
+def tool_entry(tool: Tool) -> str:
+    """Return a heading, what a model is told, and a table of the fields."""
+    schema = input_schema(tool)
+    required = schema.get("required", [])
+    rows = [
+        f"| {'**' if name in required else ''}`{name}`{'**' if name in required else ''} "
+        f"| {node['description']} | {cell(rule_of(node))} | {cell(example_of(node))} |"
+        for name, node in schema["properties"].items()
+    ]
+    outcomes = ", ".join(output_schema(tool)["properties"]["outcome"]["enum"])
+    memory = " Offered when `CONTEXT_MEMORY_ENABLED=true`." if tool in MEMORY_TOOLS else ""
+    about = [f"{tool.description}{memory}", "", f"Outcomes: {outcomes}.", ""]
+    head = ["| field | | rule | example |", "|---|---|---|---|"]
+    return "\n".join([f"### {tool.name}", "", *about, *head, *rows])
+
+
+def cell(words: str) -> str:
+    """Return words for a cell of a table; patterns have signs that a table knows."""
+    return words.replace("|", "\\|").replace("*", "\\*")
 
 
 if __name__ == "__main__":
