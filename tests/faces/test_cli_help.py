@@ -11,7 +11,7 @@ PROMISED = {
     *("demo", "backfill", "resume", "runs", "pause", "cancel", "verify", "rollback"),
     *("quarantine list", "quarantine show", "quarantine retry", "conflicts", "search"),
     *("conversation", "customers", "trace", "db status", "db upgrade", "db url", "db stop"),
-    *("db doctor", "db backup"),
+    *("tools", "db doctor", "db backup", "record", "follow"),
 }
 
 

@@ -55,6 +55,11 @@ class Tail(Protocol):
         """What its cursor is kept under: the same in every process that follows it."""
         ...
 
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Return field -> key for whoever parses the lines; empty if they have our names."""
+        ...
+
     def look(self, cursor: Cursor, now: datetime) -> "Look":
         """Return what is there since `cursor`; raises SourceError or DatabaseUnreachable."""
         ...
@@ -123,6 +128,11 @@ class TableTail:
     def name(self) -> str:
         """The address of the table, without the password."""
         return self._table.fingerprint()
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Nothing to map: the lines have our names."""
+        return self._table.columns
 
     def look(self, cursor: Cursor, now: datetime) -> Look:
         """Return the rows of the newest times, or all of them when a sweep is due."""
@@ -211,6 +221,11 @@ class FileTail:
     def name(self) -> str:
         """The path of the file."""
         return str(self._source.file.path.absolute())
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """What the lines call our fields, as `--map` says."""
+        return self._source.columns
 
     def look(self, cursor: Cursor, now: datetime) -> Look:  # noqa: ARG002 - as the protocol has it
         """Return the lines that were ended since; the cursor of each is behind it."""

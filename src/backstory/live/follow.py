@@ -7,7 +7,7 @@ database after the records it stands for; a follower that was killed goes on fro
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -46,9 +46,10 @@ class Followed:
 
 
 class Follower:
-    """Follows one source into one log; what an event says of its lead is not looked at."""
+    """Follows one source into one log; what its records say of their leads is not looked at."""
 
     def __init__(self, database: Database, tail: Tail, options: LiveOptions) -> None:
+        options = replace(options, columns=tail.columns, trusting_leads=False)
         self._database = database
         self._tail = tail
         self._log = options.log

@@ -3,6 +3,7 @@
 from backstory.faces.cli import (  # isort: skip
     demo,
     loading,
+    recording,
     run_control,
     undoing,
     checking,
@@ -17,6 +18,7 @@ __all__ = [
     "demo",
     "loading",
     "reading",
+    "recording",
     "run_control",
     "shell",
     "undoing",

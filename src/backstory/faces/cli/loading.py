@@ -124,7 +124,7 @@ def backfill(
         log=log,
         audit_table=audit_table,
         lead_table=lead_table,
-        columns=dict(_pair(each) for each in mapping or ()),
+        columns=mapped(mapping),
         workers=workers,
         assume_tz=assume_tz,
         region=region,
@@ -136,6 +136,11 @@ def backfill(
     if rehearse is not None:
         return _rehearse(call, options, rehearse)
     return _run(call, options)
+
+
+def mapped(mapping: list[str] | None) -> dict[str, str]:
+    """Return field -> column of what `--map` was given."""
+    return dict(_pair(each) for each in mapping or ())
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -47,8 +47,11 @@ def _safe(character: str) -> str:
     return "" if category in {"Cc", "Cf"} else character
 
 
-def json_text(data: Any) -> str:
-    """Return `data` as JSON; characters a terminal may obey are escapes, the value is the same."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+def json_text(data: Any, *, indented: bool = True) -> str:
+    """Return `data` as JSON; characters a terminal may obey are escapes, the value is the same.
+
+    Not `indented`, it is one line.
+    """
+    options = orjson.OPT_NON_STR_KEYS | (orjson.OPT_INDENT_2 if indented else 0)
     written = orjson.dumps(data, default=str, option=options).decode()
     return _RISKY_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
