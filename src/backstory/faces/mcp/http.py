@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
+from http import HTTPStatus
+from math import ceil
 from urllib.parse import urlsplit
 
 import orjson
@@ -24,13 +26,18 @@ _MAX_BODY = 256 * 1024
 _SESSION = "backstory.session"
 
 
+def _no_wait(_token: str) -> float:
+    return 0
+
+
 class McpApp:
     """An ASGI application for one path; `running()` must be entered while it is served.
 
     It keeps no state between requests: a token is the whole authority, and each request reaches
     the session of its own token alone. `hosts` are the names by which clients may reach it, None
     for any; `origins` are the hosts of web pages that may, the loopback's by default. A browser
-    that a page has turned against this machine sends the page's own.
+    that a page has turned against this machine sends the page's own. `wait`, called on the event
+    loop, says for how many seconds a token has asked enough, 0 if it has not.
     """
 
     def __init__(
@@ -39,10 +46,12 @@ class McpApp:
         *,
         hosts: Collection[str] | None = LOOPBACK,
         origins: Collection[str] = LOOPBACK,
+        wait: Callable[[str], float] = _no_wait,
     ) -> None:
         self._admit = admit
         self._hosts = hosts
         self._origins = origins
+        self._wait = wait
         self._manager = StreamableHTTPSessionManager(
             server_for(_session_of),
             stateless=True,
@@ -58,15 +67,23 @@ class McpApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it before anything of it is read."""
+        found = await self._session_or_refusal(scope)
+        if isinstance(found, Session):
+            await self._manager.handle_request({**scope, _SESSION: found}, receive, send)
+        else:
+            await found(scope, receive, send)
+
+    async def _session_or_refusal(self, scope: Scope) -> Session | Response:
         headers = Headers(scope=scope)
         refusal = self._misdirected(headers) or _not_posted(scope)
-        if refusal is None:
-            found = await run_sync(self._admitted, headers)
-            if isinstance(found, Session):
-                served = {**scope, _SESSION: found}
-                return await self._manager.handle_request(served, receive, send)
-            refusal = found
-        return await refusal(scope, receive, send)
+        if refusal is not None:
+            return refusal
+        token = _bearer(headers)
+        found = await run_sync(self._admitted, token)
+        seconds = self._wait(token) if isinstance(found, Session) else 0
+        if not seconds:
+            return found
+        return _problem(429, "This session asks too often.", {"Retry-After": str(ceil(seconds))})
 
     def _misdirected(self, headers: Headers) -> Response | None:
         host, origin = headers.get("host", ""), headers.get("origin")
@@ -76,16 +93,15 @@ class McpApp:
             return _problem(403, "Web pages of that origin may not call this server.")
         return None
 
-    def _admitted(self, headers: Headers) -> Session | Response:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            return _unauthorized("A session's token is needed: Authorization: Bearer TOKEN.")
+    def _admitted(self, token: str) -> Session | Response:
         try:
-            return self._admit(token.strip())
+            return self._admit(token)
         except NotRecognized as refused:
-            return _unauthorized(str(refused))
+            return _problem(401, str(refused), {"WWW-Authenticate": "Bearer"})
         except Transient:
-            return _problem(503, "The database does not answer at the moment: try again.")
+            return _problem(
+                503, "The database does not answer at the moment.", {"Retry-After": "1"}
+            )
 
 
 def _session_of(ctx: Request) -> Session:
@@ -93,6 +109,11 @@ def _session_of(ctx: Request) -> Session:
     if not isinstance(session, Session):
         raise TypeError("a request came in past its token")
     return session
+
+
+def _bearer(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _not_posted(scope: Scope) -> Response | None:
@@ -110,12 +131,7 @@ def _name(url: str) -> str:
         return ""
 
 
-def _unauthorized(why: str) -> Response:
-    return _problem(401, why, {"WWW-Authenticate": "Bearer"})
-
-
 def _problem(status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
-    titles = {401: "Unauthorized", 403: "Forbidden", 405: "Method Not Allowed"}
-    titles |= {421: "Misdirected Request", 503: "Service Unavailable"}
-    body = {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
+    title = HTTPStatus(status).phrase
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return Response(orjson.dumps(body), status, headers, media_type="application/problem+json")
