@@ -1,0 +1,69 @@
+"""Packages that cannot be installed beside ours, in a directory of their own that is kept."""
+
+import fcntl
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_UNREACHABLE = re.compile(
+    r"NewConnectionError|ConnectionError|Connection refused|Temporary failure|Could not fetch URL"
+    r"|No matching distribution|Failed to fetch|error sending request|timed out",
+    re.IGNORECASE,
+)
+_SECONDS = 300
+
+
+def installed(cache: Path, name: str, *wanted: str) -> Path:
+    """Return a directory with these packages, made once for all tests and processes.
+
+    Skips the test if the package index cannot be reached, and only then.
+    """
+    made = cache / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
+    with (cache / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            unfinished = made.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _install(unfinished, wanted)
+            unfinished.rename(made)
+    return made
+
+
+def _install(where: Path, wanted: tuple[str, ...]) -> None:
+    uv = shutil.which("uv")
+    pip = [sys.executable, "-m", "pip"] if uv is None else [uv, "pip"]
+    quiet = ["--quiet", "--disable-pip-version-check"] if uv is None else ["--quiet"]
+    python = [] if uv is None else ["--python", sys.executable]
+    try:
+        done = subprocess.run(
+            [*pip, "install", *quiet, *python, "--target", str(where), *wanted],
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("the package index is too slow")
+    if done.returncode and _UNREACHABLE.search(done.stderr):
+        pytest.skip("the package index cannot be reached")
+    assert done.returncode == 0, done.stderr
+
+
+def run(packages: Path, *words: str, env: dict[str, str]) -> str:
+    """Run Python with these packages and without ours; return what it prints."""
+    done = subprocess.run(
+        # Without its site there is nothing of the environment we are tested in.
+        [sys.executable, "-S", *words],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(packages), **env},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
