@@ -173,6 +173,7 @@ def test_hostile_values_are_cut_and_what_hides_in_them_is_shown():
 def test_a_number_of_many_digits_is_not_written_out():
     told = refusal("create_job", {"title": "Move", "price_cents": 10**6_000})
     assert "a number of more than 20 digits" in told
+    assert "`a number of more than 20 digits` has a NUL" in refusal("create_job", {10**6_000: "\0"})
 
 
 def test_a_rule_of_a_tool_s_own_speaks_for_itself():

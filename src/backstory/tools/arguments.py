@@ -182,7 +182,7 @@ def _quoted(text: str) -> str:
 
 def _name(text: object) -> str:
     """Return a text of a stranger's, at most 60 characters of it, with nothing hidden in it."""
-    written = str(text)
+    written = text if isinstance(text, str) else shown(text)
     visible = "".join(map(_visible, written[:_SHOWN]))
     return f"{visible}…" if len(written) > _SHOWN else visible
 

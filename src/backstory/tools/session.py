@@ -21,7 +21,7 @@ from backstory.memory.context import context as context_pack
 from backstory.store import agent_role, calls
 from backstory.store.binding import bound
 from backstory.store.engine import Database, translated
-from backstory.tools.arguments import read_arguments
+from backstory.tools.arguments import read_arguments, shown
 from backstory.tools.catalog import offered
 from backstory.tools.schemas import Format, projection
 from backstory.tools.tool import Input, Tool
@@ -252,14 +252,20 @@ def _checked_key(key: str | None) -> str | None:
     return key
 
 
-def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(arguments: object) -> dict[str, Any]:
     """Return arguments that were not understood, as far as they can be named and hashed."""
+    if not isinstance(arguments, Mapping):
+        return {}
     return {
-        clean_text(str(name)[:_LONGEST_KEY])[0]: value
-        if isinstance(value, str | list)
-        else repr(value)[:_LONGEST_KEY]
+        clean_text(name[:_LONGEST_KEY] if isinstance(name, str) else shown(name))[0]: _told(value)
         for name, value in list(arguments.items())[:_MOST_ARGUMENTS]
     }
+
+
+def _told(value: object) -> object:
+    """Return a text, or texts, as they are; of anything else, which may be endless, its kind."""
+    texts = value if isinstance(value, list) else [value]
+    return value if all(isinstance(each, str) for each in texts) else shown(value)
 
 
 def _milliseconds_since(started: float) -> int:
