@@ -8,18 +8,30 @@ from backstory.faces.cli import (  # isort: skip
     undoing,
     checking,
     reading,
+    embedding,
+    agents,
+    tool_list,
+    serving,
+    keys,
+    remembering,
     database,
 )
 from backstory.faces.cli.groups import shell
 
 __all__ = [
+    "agents",
     "checking",
     "database",
     "demo",
+    "embedding",
+    "keys",
     "loading",
     "reading",
     "recording",
+    "remembering",
     "run_control",
+    "serving",
     "shell",
+    "tool_list",
     "undoing",
 ]
