@@ -54,6 +54,7 @@ def serve(
     """
     from backstory.app import open_app
     from backstory.faces.http.application import Mounted, create_app
+    from backstory.faces.http.limits import Buckets, Rate
     from backstory.faces.http.service import HttpOptions
     from backstory.faces.http.serving import serve as serve_http
     from backstory.faces.mcp.http import LOOPBACK, McpApp
@@ -72,7 +73,11 @@ def serve(
         ) as serving:
             access = Access(serving.for_reading(), serving.rules)
             hosts = frozenset(host_names) if host_names else None
-            mcp = McpApp(access.session, hosts=hosts or (LOOPBACK if _is_loopback(host) else None))
+            mcp = McpApp(
+                access.session,
+                hosts=hosts or (LOOPBACK if _is_loopback(host) else None),
+                wait=Buckets(Rate.of(session_rate)).wait,
+            )
             http = create_app(
                 serving,
                 options=options,
