@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from backstory.app import App
-from backstory.faces.http import events, health, reading, sessions
+from backstory.faces.http import context, events, health, reading, sessions
 from backstory.faces.http.edge import Edge
 from backstory.faces.http.problems import Problem, install
 from backstory.faces.http.service import HttpOptions, Service
@@ -65,6 +65,7 @@ def create_app(
     for router in (
         sessions.router,
         tool_routes(memory_enabled=app.settings.context_memory_enabled),
+        context.router,
         events.router,
         reading.router,
         health.router,

@@ -1,6 +1,7 @@
 """Reads bodies and writes answers as JSON, quickly and strictly."""
 
 import json
+import math
 from typing import Any
 
 import orjson
@@ -50,9 +51,21 @@ def read_json(body: bytes, *, exactly: bool = False) -> Any:
         except orjson.JSONDecodeError:
             pass  # half a surrogate pair, perhaps: the standard library takes it
     try:
-        return json.loads(body, parse_constant=_no_constant)
+        return json.loads(body, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as bad:
         raise NotJson("The body is not JSON, or nested too deeply.") from bad
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits[:40]} is out of range")
+    return number
+
+
+def whole_number(value: object) -> object:
+    """Return 60 for 60.0, as JSON Schema counts; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _no_constant(word: str) -> float:

@@ -36,8 +36,6 @@ _EVENT = {
         "created_at": {"description": "When it happened: ISO 8601, or seconds since 1970."},
         "lead": {"description": "channel, messenger_psid, phone, email, name, stage, ..."},
     },
-    # That would be a batch.
-    "not": {"required": ["events"], "maxProperties": 1},
     "examples": [
         {
             "id": "a-1",
@@ -58,7 +56,9 @@ _BATCH = {
     "required": ["events"],
     "additionalProperties": False,
 }
-_BODY = {"required": True, "content": {JSON: {"schema": {"anyOf": [_EVENT, _BATCH]}}}}
+# What has `events` and nothing else is a batch.
+_SINGLE = _EVENT | {"not": {"required": ["events"], "maxProperties": 1}}
+_BODY = {"required": True, "content": {JSON: {"schema": {"anyOf": [_SINGLE, _BATCH]}}}}
 
 router = APIRouter(tags=["events"])
 

@@ -27,7 +27,13 @@ KIND = "urn:backstory:problem:"
 _log = logging.getLogger("backstory.http")
 _MOST_FIELDS = 10
 # What a tool's refusal is in the words of HTTP; any other outcome is a conflict.
-_REFUSALS = {"invalid_arguments": 422, "not_found": 404, "unknown_tool": 404, "session_ended": 401}
+_REFUSALS = {
+    "invalid_arguments": 422,
+    "not_found": 404,
+    "unknown_tool": 404,
+    "memory_off": 404,
+    "session_ended": 401,
+}
 
 
 class FieldProblem(BaseModel):

@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import Annotated
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from backstory.faces.http.bodies import Json
+from backstory.faces.http.bodies import Json, whole_number
 from backstory.faces.http.callers import Key
 from backstory.faces.http.problems import not_found, problems
 from backstory.faces.http.service import service_of
@@ -33,7 +34,7 @@ class OpenSession(BaseModel):
         pattern=rf"^[!-~]([ -~]{{0,{MAX_ACTOR - 2}}}[!-~])?$",
         description="Who calls the tools, as the records of calls name it.",
     )
-    ttl_seconds: int = Field(
+    ttl_seconds: Annotated[int, BeforeValidator(whole_number)] = Field(
         int(LIFETIME.total_seconds()),
         ge=1,
         le=int(LONGEST_LIFETIME.total_seconds()),
