@@ -27,6 +27,7 @@ from backstory.backfill.options import BackfillOptions
 from backstory.backfill.report import Report
 from backstory.config import Settings
 from backstory.errors import Interrupted
+from backstory.extract.erased import tombstone
 from backstory.extract.identity import lead_id
 from backstory.faces.cli.commands import shell
 from backstory.faces.cli.ending import ExitCode
@@ -527,7 +528,8 @@ def test_the_first_of_an_id_wins_whichever_file_or_worker_has_the_second(place_i
 
 def test_a_lead_that_was_erased_does_not_come_back(place_in):
     place = place_in("erased")
-    erased = lead_id("lead").hex()
+    erased = tombstone(b"key", lead_id("lead")).hex()
+    place.do("INSERT INTO tombstone_keys (id, secret) VALUES (gen_random_uuid(), 'key')")
     place.do(f"INSERT INTO tombstones (digest, kind) VALUES (decode('{erased}', 'hex'), 'lead')")
     place.load({"erased.jsonl": [hazardous("gone")]})
     assert place.report.skipped_by_reason == {"erased": 1}

@@ -24,6 +24,7 @@ CLOCKS = {
     "quarantine": ("created_at",),
     "conflicts": ("created_at",),
     "tombstones": ("erased_at",),
+    "tombstone_keys": ("id", "created_at"),
 }
 # A customer whose lead has no time is there since the run began.
 MOMENTS = {

@@ -18,6 +18,7 @@ from backstory.backfill.options import BackfillOptions
 from backstory.errors import DatabaseUnreachable, RunError, UsageError
 from backstory.extract.identity import conversation_id, lead_id, message_id
 from backstory.model import TombstoneKind
+from backstory.store.tombstones import bury
 from backstory.version import VERSION
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -102,11 +103,8 @@ def test_without_a_list_the_leads_come_from_the_log_and_the_report_says_so(world
 
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_lead_that_was_erased_is_not_brought_back(world: World, *, listed: bool) -> None:
-    world.run(
-        "INSERT INTO tombstones (digest, kind) VALUES (:digest, :kind)",
-        digest=lead_id("gone"),
-        kind=TombstoneKind.LEAD.value,
-    )
+    with world.connection() as connection:
+        bury(connection, TombstoneKind.LEAD, [lead_id("gone")])
     leads = [lead("gone", phone="512 555 0101", name="Joanie"), lead("lead-1")]
     report = world.load([record(1, "gone"), record(2)], leads if listed else None)
     assert report.skipped_by_reason == {"erased": 1}

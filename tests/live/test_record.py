@@ -24,7 +24,8 @@ from loaded_world import lead
 from backstory.errors import UsageError
 from backstory.extract.identity import conversation_id, lead_id, message_id
 from backstory.live.conversations import close_conversation
-from backstory.model import EventOutcome, Role
+from backstory.model import EventOutcome, Role, TombstoneKind
+from backstory.store.tombstones import bury
 
 TRACE = {"auditId", "auditAction", "auditActor", "source", "createdBy"}
 
@@ -266,9 +267,8 @@ def test_a_log_whose_leads_nobody_vouches_for_links_none(world: World) -> None:
 
 
 def test_a_lead_that_was_erased_stays_so(world: World) -> None:
-    world.run(
-        "INSERT INTO tombstones (digest, kind) VALUES (:digest, 'lead')", digest=lead_id("lead-1")
-    )
+    with world.connection() as connection:
+        bury(connection, TombstoneKind.LEAD, [lead_id("lead-1")])
     done = record_all(world, [told(1, phone="512 555 0142"), record(2, "lead-2"), record(3)])
     assert [(each.outcome, each.reason) for each in done] == [
         ("skipped", "erased"),

@@ -14,7 +14,6 @@ from backstory.backfill.lead_list import LeadList
 from backstory.backfill.manifest import (
     Manifest,
     current_boot,
-    erased_keys,
     make_directory,
     make_manifest,
     read_task,
@@ -28,6 +27,7 @@ from backstory.backfill.report import Report, refuse_empty
 from backstory.backfill.spill import Spill
 from backstory.backfill.work import Work, finish_stage, prepare
 from backstory.errors import BackstoryError, Interrupted, RecordRefused, RunError, Transient
+from backstory.extract.judge import Keys
 from backstory.model import LeadSource, PartitionStage, RunStatus, RunWish
 from backstory.runs import run as runs
 from backstory.runs.claim import leading
@@ -37,6 +37,7 @@ from backstory.store.engine import Database, parse_url, translated
 from backstory.store.linking import LinkOutcome, link_leads
 from backstory.store.quarantine import reopen_untaken
 from backstory.store.statements import sql
+from backstory.store.tombstones import erased_leads
 
 FIRST_LOAD_RECORDS = 20_000
 
@@ -243,7 +244,7 @@ def _link(connection: Connection, run: Run, manifest: Manifest, watch: Stopwatch
     directory = Path(run.spill_dir)
     known = directory / "known-leads" if manifest.options.listed else None
     with connection.begin():
-        erased = erased_keys(connection)
+        erased = erased_leads(connection)
     if not run.findings:
         watch.begin("link")
         for attempt in range(TRIES):
@@ -259,7 +260,7 @@ def _link(connection: Connection, run: Run, manifest: Manifest, watch: Stopwatch
 
 
 def _link_listed(
-    connection: Connection, run: Run, manifest: Manifest, erased: frozenset[bytes]
+    connection: Connection, run: Run, manifest: Manifest, erased: Keys
 ) -> dict[str, Any]:
     options = manifest.options
     leads = LeadList(manifest.leads, options, erased)

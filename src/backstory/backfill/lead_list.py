@@ -9,6 +9,7 @@ from backstory.backfill.counts import Counts
 from backstory.backfill.fit import Look, keys_of, misfits
 from backstory.backfill.options import BackfillOptions
 from backstory.extract.identity import lead_id
+from backstory.extract.judge import Keys
 from backstory.extract.leads import LeadRecord, parse_lead
 from backstory.extract.parse import Unreadable
 
@@ -23,7 +24,7 @@ class LeadList:
     """
 
     def __init__(
-        self, sources: Sequence[Source], options: BackfillOptions, erased: frozenset[bytes]
+        self, sources: Sequence[Source], options: BackfillOptions, erased: Keys
     ) -> None:
         self._sources = sources
         self._erased = erased
@@ -66,7 +67,7 @@ class LeadList:
             if len(self._errors) < _ERRORS_SHOWN:
                 self._errors.append(f"{source.where(position)}: {reason}")
             return None
-        if self._erased and lead_id(lead.external_id) in self._erased:
+        if lead_id(lead.external_id) in self._erased:
             self._left += 1
             return None
         self._have_keys = self._have_keys or bool(lead.keys)

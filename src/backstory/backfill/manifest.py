@@ -14,6 +14,7 @@ from backstory.backfill.options import UNKNOWN_ACTOR, BackfillOptions
 from backstory.backfill.read import KnownLeads, ReadTask
 from backstory.errors import RunError, SourceError
 from backstory.extract.identity import lead_id
+from backstory.extract.judge import Keys
 from backstory.extract.leads import LeadRecord
 from backstory.model import RunMode
 from backstory.runs import run as runs
@@ -144,13 +145,8 @@ def save_known_leads(
     return file
 
 
-def erased_keys(connection: Connection) -> frozenset[bytes]:
-    """Return the keys of leads that were erased."""
-    return frozenset(bytes(row.digest) for row in connection.execute(sql("erased_keys")))
-
-
 def read_task(
-    manifest: Manifest, directory: Path, known: Path | None, erased: frozenset[bytes]
+    manifest: Manifest, directory: Path, known: Path | None, erased: Keys
 ) -> ReadTask:
     """Return what a process needs to read the manifest's segments."""
     options = manifest.options

@@ -17,7 +17,6 @@ from backstory.backfill.journey import link_findings
 from backstory.backfill.lead_list import LeadList
 from backstory.backfill.manifest import (
     Manifest,
-    erased_keys,
     make_directory,
     make_manifest,
     read_task,
@@ -28,10 +27,12 @@ from backstory.backfill.order import find_later_records, later_records
 from backstory.backfill.read import read_segment
 from backstory.backfill.report import Report, make_report, refuse_empty, warnings_of
 from backstory.backfill.spill import Spill
+from backstory.extract.erased import Erased
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.store.engine import Database, translated
 from backstory.store.linking import LinkOutcome, plan_links
 from backstory.store.statements import sql
+from backstory.store.tombstones import erased_leads
 
 
 def plan(
@@ -123,7 +124,7 @@ def read_everything(
     """Link the leads by `link`, read all records into `directory`, and order them."""
     manifest = make_manifest(options, directory)
     watch.begin("link")
-    erased = erased_keys(connection) if connection is not None else frozenset()
+    erased = erased_leads(connection) if connection is not None else Erased()
     leads = LeadList(manifest.leads, options, erased)
     links = link(leads)
     known = save_known_leads(connection, leads, directory) if options.listed else None

@@ -14,7 +14,8 @@ from backstory.audit.source import Segment, Source
 from backstory.backfill.counts import Counts
 from backstory.backfill.fit import Look
 from backstory.backfill.spill import Spill, SpillWriter
-from backstory.extract.judge import Judge, Left
+from backstory.extract.erased import Erased
+from backstory.extract.judge import Judge, Keys, Left
 from backstory.model import Role
 
 SOURCE_SHIFT = 40
@@ -56,7 +57,7 @@ class ReadTask:
     assume_tz: str
     unknown_actor: Role | None
     known: Path | None
-    erased: frozenset[bytes] = field(default_factory=frozenset)
+    erased: Keys = field(default_factory=Erased)
 
 
 @dataclass

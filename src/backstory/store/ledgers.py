@@ -8,7 +8,7 @@ from typing import Any
 from backstory.extract.identity import derived_id
 from backstory.extract.judge import Left, Record, Taken
 from backstory.extract.parse import from_microseconds
-from backstory.model import EXTRACTOR_VERSION, QuarantineStage
+from backstory.model import EXTRACTOR_VERSION, QuarantineStage, SkipReason
 from backstory.store.backfill import JsonText
 
 Row = dict[str, Any]
@@ -29,16 +29,20 @@ class LedgerRows:
     columns_of: Callable[[int], Mapping[str, str]]
 
     def skipped(self, left: Left, occurrence: int) -> Row:
-        """Return the row of a record that was left aside for a reason."""
+        """Return the row of a record that was left aside for a reason.
+
+        Of an erased lead it says where the record stood, and names nobody.
+        """
+        erased = left.reason == SkipReason.ERASED
         return {
             "id": derived_id("skip", self.log, left.digest.hex(), str(occurrence)),
             "log": self.log,
             "digest": left.digest,
             "occurrence": occurrence,
             "reason": left.reason,
-            "audit_id": left.audit_id,
-            "lead_external_id": left.lead_external_id,
-            "actor": left.actor,
+            "audit_id": None if erased else left.audit_id,
+            "lead_external_id": None if erased else left.lead_external_id,
+            "actor": None if erased else left.actor,
             "position": self.place_of(left.seq),
             "run_id": self.run_id,
         }

@@ -24,6 +24,7 @@ from backstory.store.identities import project_identities
 from backstory.store.intake import Intake, Knowledge, Listed, as_json
 from backstory.store.merging import fill_profiles, merge, settle_profiles, split
 from backstory.store.statements import sql
+from backstory.store.tombstones import erased_leads
 
 _LEAD_COLUMNS = (
     *("id", "external_id", "customer_id", "channel", "messenger_psid", "phone_raw", "phone_e164"),
@@ -68,13 +69,15 @@ def _findings(outcome: LinkOutcome) -> Iterator[str]:
             "otherwise unconnected identities: it links nobody."
         )
     if outcome.leads_conflicting:
+        several = "leads are" if outcome.leads_conflicting > 1 else "lead is"
         yield (
-            f"{outcome.leads_conflicting} leads are listed again with other content: "
+            f"{outcome.leads_conflicting:,} {several} listed again with other content: "
             "the first in the list was taken."
         )
     if outcome.splits:
+        several = "other customers" if outcome.splits > 1 else "other customer"
         yield (
-            f"Known leads were given to {outcome.splits} other customers, because what linked "
+            f"Known leads were given to {outcome.splits:,} {several}, because what linked "
             "them changed or became a hub."
         )
 
@@ -97,7 +100,7 @@ def link_leads(
     with translated():
         connection.execute(sql("lock_linking"))
         with Intake(Knowledge(connection), sparing=source is not LeadSource.LIST) as intake:
-            assignment = _decide(intake, leads, hub_limit)
+            assignment = _decide(intake, _not_erased(connection, leads), hub_limit)
             # Whoever writes messages of a lead that may change hands does so before or after.
             lock_leads(connection, (*_known_keys(intake.census), *also_locking))
             _Writer(connection, run_id, source).write(intake, assignment)
@@ -130,6 +133,12 @@ def relink(
         intake.revisit([each.bytes for each in customers], keys)
         assignment = _assign(intake, hub_limit)
         _Writer(connection, None, LeadSource.LIST).write(intake, assignment)
+
+
+def _not_erased(connection: Connection, leads: Iterable[LeadRecord]) -> Iterable[LeadRecord]:
+    """Leave out leads that were erased, also while the caller was reading them."""
+    erased = erased_leads(connection)
+    return (lead for lead in leads if lead_id(lead.external_id) not in erased)
 
 
 def _known_keys(census: Census) -> Iterator[bytes]:

@@ -63,7 +63,7 @@ WITH lead AS (
         id, log, audit_id, lead_id, lead_external_id, actor, action, payload, payload_hash, seq,
         created_at)
     SELECT CAST(:record_id AS uuid), CAST(:log AS text), CAST(:audit_id AS text),
-           CAST(:lead_id AS uuid), (SELECT external_id FROM lead), CAST(:actor AS text),
+           (SELECT id FROM lead), (SELECT external_id FROM lead), CAST(:actor AS text),
            CAST(:action AS text), CAST(:payload AS jsonb), CAST(:payload_hash AS bytea), 0,
            CAST(:created_at AS timestamptz)
 )

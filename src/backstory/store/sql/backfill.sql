@@ -83,10 +83,6 @@ LIMIT CAST(:limit AS bigint);
 -- The key of every lead we know.
 SELECT uuid_send(id) AS key FROM leads;
 
--- name: erased_keys
--- The keys of leads that were erased and must not come back.
-SELECT digest FROM tombstones WHERE kind = 'lead';
-
 -- name: is_first_load
 -- Whether nothing was ever written here, so that building the search index afterwards is quicker.
 SELECT NOT EXISTS (SELECT 1 FROM messages) AND NOT EXISTS (SELECT 1 FROM audit_log) AS first_load;

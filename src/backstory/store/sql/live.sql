@@ -13,7 +13,8 @@ SELECT uuid_send(k.id) AS key, t.digest IS NOT NULL AS erased, l.external_id,
        (SELECT max(o.ordinal) FROM conversations o WHERE o.lead_id = l.id) AS newest,
        uuid_send(c.id) AS conversation_id, c.ordinal, c.closed_at
 FROM unnest(CAST(:keys AS uuid[])) AS k (id)
-LEFT JOIN tombstones t ON t.digest = uuid_send(k.id) AND t.kind = 'lead'
+LEFT JOIN tombstones t ON t.kind = 'lead' AND t.digest = sha256(
+    (SELECT secret FROM tombstone_keys ORDER BY created_at LIMIT 1) || uuid_send(k.id))
 LEFT JOIN leads l ON l.id = k.id
 LEFT JOIN conversations c ON c.lead_id = l.id
     AND (c.closed_at IS NULL OR c.closed_at >= CAST(:since AS timestamptz))

@@ -12,7 +12,7 @@ LIMIT CAST(:shown AS bigint);
 
 -- name: references_hold
 -- Rows that name a row which is not there, whether or not a constraint guards the reference.
--- A lead that was erased may still be named by the log; a row dropped by linking by `run_changes`.
+-- Our own log may still name a lead that is gone; `run_changes` a row that linking dropped.
 WITH broken AS (
     SELECT v.reference, CAST(m.id AS text) AS row
     FROM messages m
@@ -30,8 +30,7 @@ WITH broken AS (
     LEFT JOIN leads l ON l.id = a.lead_id
     LEFT JOIN backfill_runs r ON r.id = a.run_id
     CROSS JOIN LATERAL (VALUES
-        ('audit_log.lead_id', a.lead_id IS NOT NULL AND l.id IS NULL AND NOT EXISTS (
-            SELECT FROM tombstones t WHERE t.kind = 'lead' AND t.digest = uuid_send(a.lead_id))),
+        ('audit_log.lead_id', a.log <> 'backstory' AND a.lead_id IS NOT NULL AND l.id IS NULL),
         ('audit_log.run_id', a.run_id IS NOT NULL AND r.id IS NULL)) AS v (reference, missing)
     WHERE ((a.lead_id IS NOT NULL AND l.id IS NULL) OR (a.run_id IS NOT NULL AND r.id IS NULL))
       AND v.missing
@@ -201,8 +200,6 @@ SELECT count(*) OVER () AS total, left(min(a.lead_external_id), 200) AS offender
 FROM audit_log a
 WHERE a.log <> 'backstory' AND a.lead_id IS NOT NULL
   AND NOT EXISTS (SELECT FROM conversations c WHERE c.lead_id = a.lead_id)
-  AND NOT EXISTS (
-      SELECT FROM tombstones t WHERE t.kind = 'lead' AND t.digest = uuid_send(a.lead_id))
 GROUP BY a.lead_id
 LIMIT CAST(:shown AS bigint);
 
@@ -248,8 +245,6 @@ WHERE a.log <> 'backstory' AND a.lead_id IS NOT NULL
   AND NOT EXISTS (SELECT FROM messages m WHERE m.id = a.id)
   AND a.payload NOT IN ('null', '[]', '{}')
   AND NOT (jsonb_typeof(a.payload) = 'string' AND a.payload #>> '{}' ~ '^\s*$')
-  AND NOT EXISTS (
-      SELECT FROM tombstones t WHERE t.kind = 'lead' AND t.digest = uuid_send(a.lead_id))
 LIMIT CAST(:shown AS bigint);
 
 -- name: one_open_conversation
@@ -273,7 +268,7 @@ LEFT JOIN (SELECT run_id, count(*) AS rows FROM messages GROUP BY run_id) AS m O
 LEFT JOIN (SELECT run_id, count(*) AS rows FROM skips GROUP BY run_id) AS s ON s.run_id = r.id
 LEFT JOIN (SELECT run_id, count(*) AS rows FROM quarantine GROUP BY run_id) AS q ON q.run_id = r.id
 LEFT JOIN (SELECT run_id, count(*) AS rows FROM conflicts GROUP BY run_id) AS x ON x.run_id = r.id
-WHERE r.status = 'done'
+WHERE r.status = 'done' AND r.mode <> 'embed'
 ORDER BY r.created_at, r.id;
 
 -- name: audit_ids_unique
@@ -406,12 +401,14 @@ WITH busiest AS (
     GROUP BY customer_id ORDER BY messages DESC, customer_id LIMIT 5
 )
 SELECT (SELECT count(*) FROM customers WHERE merged_into_id IS NULL) AS total,
-       format('%s: %s leads, %s conversations, %s messages',
+       format('%s: %s lead%s, %s conversation%s, %s message%s',
               coalesce(left(u.display_name, 60), left(CAST(u.id AS text), 8)),
-              (SELECT count(*) FROM leads l WHERE l.customer_id = u.id),
-              (SELECT count(*) FROM conversations c WHERE c.customer_id = u.id),
-              b.messages) AS offender
+              l.leads, CASE l.leads WHEN 1 THEN '' ELSE 's' END,
+              c.talks, CASE c.talks WHEN 1 THEN '' ELSE 's' END,
+              b.messages, CASE b.messages WHEN 1 THEN '' ELSE 's' END) AS offender
 FROM busiest b JOIN customers u ON u.id = b.customer_id
+CROSS JOIN LATERAL (SELECT count(*) AS leads FROM leads WHERE customer_id = u.id) AS l
+CROSS JOIN LATERAL (SELECT count(*) AS talks FROM conversations WHERE customer_id = u.id) AS c
 ORDER BY b.messages DESC, u.id;
 
 -- name: sampled_conversations

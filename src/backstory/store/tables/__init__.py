@@ -23,6 +23,7 @@ from backstory.store.tables.ledgers import (
     RunPartition,
     Skip,
     Tombstone,
+    TombstoneKey,
     ToolCall,
 )
 from backstory.store.tables.log import AuditLog
@@ -54,5 +55,6 @@ __all__ = [
     "SigningKey",
     "Skip",
     "Tombstone",
+    "TombstoneKey",
     "ToolCall",
 ]

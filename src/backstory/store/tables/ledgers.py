@@ -182,6 +182,16 @@ class Tombstone(Base):
     __table_args__ = (one_of("kind", model.TombstoneKind),)
 
 
+class TombstoneKey(Base):
+    """The secret that tombstones are keyed with; without it they stand for nothing."""
+
+    __tablename__ = "tombstone_keys"
+
+    id: Mapped[Key]
+    secret: Mapped[bytes]
+    created_at: Mapped[Recorded]
+
+
 class ToolCall(Base):
     """One call of an agent's tool: what was asked, by whom, and what was answered."""
 
