@@ -3,11 +3,17 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from backstory.config import DEFAULT_SCHEMA, Settings
 from backstory.errors import SchemaMismatch, UsageError
+from backstory.live.reading import Event, LiveOptions
+from backstory.live.record import record_event
+from backstory.live.writing import Recorded
+from backstory.memory.context import DEFAULT_BUDGET, ContextPack
 from backstory.store import embedded, schema
 from backstory.store.engine import Database, translated
 from backstory.tools.session import Rules, Session, open_session
@@ -95,12 +101,27 @@ class App:
         """
         return open_session(self.for_reading(), lead, actor=actor, rules=self.rules)
 
+    def record_event(self, event: Event, *, options: LiveOptions | None = None) -> Recorded:
+        """Record one event of the log as it happens; see `live.record.record_event`.
+
+        The first call makes our schema, or brings it up to date.
+        """
+        return record_event(self._upgraded, event, options=options)
+
+    def context(self, lead: str | UUID, query: str, *, budget: int = DEFAULT_BUDGET) -> ContextPack:
+        """Return what a prompt should hold of a lead's customer: see `Session.context`."""
+        return self.session(lead).context(query, budget=budget)
+
     @property
     def rules(self) -> Rules:
         """What the settings decide for sessions."""
         return Rules(
             memory_enabled=self.settings.context_memory_enabled, region=self.settings.region
         )
+
+    @cached_property
+    def _upgraded(self) -> Database:
+        return self.for_writing()
 
     def _start(self) -> str:
         lease = embedded.start(
@@ -128,4 +149,30 @@ def open_app(
     """Yield the application for these settings; close the engine and give the lease back."""
     app = App(settings, on_progress, connections, statement_seconds)
     with app._open:  # noqa: SLF001 - this function is its lifetime
+        yield app
+
+
+@contextmanager
+def open_named(
+    *,
+    database: str | None = None,
+    schema: str | None = None,
+    home: str | Path | None = None,
+    memory: bool | None = None,
+    on_progress: Say | None = None,
+) -> Iterator[App]:
+    """Yield the application, as `backstory.open`; what is not given is read from the environment.
+
+    `database`: the address of a server, else DATABASE_URL, else the embedded PostgreSQL. `schema`:
+    that of one business. `home`: the directory of the embedded database and of working files.
+    `memory`: whether agents are offered memory.
+    """
+    given: dict[str, Any] = {
+        "DATABASE_URL": database,
+        "BACKSTORY_SCHEMA": schema,
+        "home": home,
+        "CONTEXT_MEMORY_ENABLED": memory,
+    }
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
+    with open_app(settings, on_progress=on_progress) as app:
         yield app
