@@ -95,7 +95,7 @@ def wait_for_a_lock(world: World) -> None:
 def test_a_lead_that_another_run_hears_of_while_it_is_linked_is_one_lead(
     world: World, *, real: bool
 ) -> None:
-    """The other run derives it from its log; the linking of this one, also rehearsed, looks again."""
+    """The other run derives it from its log; the linking here, rehearsed or not, looks again."""
     key, customer = lead_id("lead-0"), customer_id("lead-0")
     options = world.options(RECORDS[:48], listed(8))
     go = journey.start if real else partial(rehearse, batches=100)

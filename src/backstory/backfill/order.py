@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-from backstory.backfill.spill import ID_ENTRY_BYTES, Spill, id_entries
+from backstory.backfill.spill import ID_ENTRY_BYTES, Spill, id_entries, written_to
 
 _ENTRY = struct.Struct("<Q?I")
 _ID_BYTES = 16
@@ -35,8 +35,9 @@ def find_later_records(spill: Spill) -> None:
         stale.unlink()
     for slot in range(spill.partitions):
         for partition, rows in _later_in(spill.ids(slot)).items():
-            with _file(spill, partition).open("ab") as file:
-                file.writelines(rows)
+            file = _file(spill, partition)
+            with written_to(file), file.open("ab") as handle:
+                handle.writelines(rows)
     done.touch()
 
 

@@ -19,9 +19,11 @@ import os
 import shutil
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from backstory.errors import SourceError
 from backstory.extract.judge import Left, Record
 
 # What a writer buffers, shared by its partitions: memory must not grow with their number.
@@ -102,9 +104,23 @@ class SpillWriter:
 
     def _flush(self, kind: str, partition: int) -> None:
         buffer = self._buffers[kind][partition]
-        with (self._directory / f"{partition}.{kind}").open("ab") as file:
-            file.write(buffer)
+        file = self._directory / f"{partition}.{kind}"
+        with written_to(file), file.open("ab") as handle:
+            handle.write(buffer)
         buffer.clear()
+
+
+@contextmanager
+def written_to(file: Path) -> Iterator[None]:
+    """Raise a SourceError that says what to do in place of the error of a full or broken disk."""
+    try:
+        yield
+    except OSError as refused:
+        raise SourceError(
+            f"{file.parent} takes no more working files ({refused.strerror or refused}): they need "
+            "about as much space as the log, unpacked. Free some there, then `backstory resume` "
+            "goes on; or choose another --home and start anew."
+        ) from refused
 
 
 def _frame(block: list[tuple[Any, ...]]) -> bytes:
@@ -149,7 +165,7 @@ class Spill:
             if not block:
                 return
             run = self.directory / f"{partition}.run-{number}-{os.getpid()}"
-            with run.open("wb") as file:
+            with written_to(run), run.open("wb") as file:
                 for start in range(0, len(block), BLOCK_RECORDS):
                     file.write(_frame(block[start : start + BLOCK_RECORDS]))
             yield run
