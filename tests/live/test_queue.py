@@ -13,6 +13,7 @@ from backstory.errors import BackstoryError, DatabaseError, DatabaseUnreachable,
 from backstory.live import queue as queues
 from backstory.live.queue import EventQueue
 from backstory.store.engine import Database
+from backstory.store.statements import sql
 
 THREADS = 8
 
@@ -150,3 +151,23 @@ def _until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.005)
+
+
+def test_events_of_known_leads_do_not_wait_while_somebody_links_a_list(world: World) -> None:
+    with EventQueue(world.database) as queue, world.database.engine.connect() as other:
+        queue.record(told(1, stage="new"))
+        linking = other.begin()
+        other.execute(sql("lock_linking"))
+        waiting = [
+            queue.submit(record(2, "lead-2")),
+            queue.submit(told(3, stage="quoted")),
+            queue.submit(record(4, "lead-2")),
+        ]
+        done = [queue.record(event) for event in (record(5), told(6, stage="new"), record(7))]
+        assert outcomes(done) == ["created"] * 3
+        assert not any(each.done() for each in waiting)
+        linking.commit()
+        assert outcomes([each.result() for each in waiting]) == ["created"] * 3
+    assert world.one("SELECT stage FROM leads WHERE external_id = 'lead-1'") == "quoted"
+    assert texts(world, "lead-2") == [["message 2", "message 4"]]
+    assert world.verify(sample=10).ok

@@ -1,13 +1,15 @@
 """Group commit: threads hand events in and wait; one thread writes what is waiting in one go.
 
 Whoever comes while a commit is under way forms the next batch, so that batches grow with the load,
-and who comes alone waits for nobody. An answer is given only after its commit.
+and who comes alone waits for nobody. An answer is given only after its commit. There are two lanes:
+events whose lead must be linked first go to the second one, so that the others do not wait with
+them while somebody links a large list of leads.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
@@ -36,21 +38,14 @@ class _Waiting(NamedTuple):
 class EventQueue:
     """Takes events of one log from many threads. Use as a context, or `close` it.
 
-    It holds a thread and a connection; it is not for use after a fork.
+    It holds two threads and their connections; it is not for use after a fork.
     """
 
     def __init__(self, database: Database, options: LiveOptions | None = None) -> None:
         options = options or LiveOptions()
         self._read = EventReader(options)
-        self._database = database
-        self._connection: Connection | None = None
-        self._writer = Writer(self._begin, options)
-        self._waiting: deque[_Waiting] = deque()
-        self._changed = threading.Condition()
-        self._closed = False
-        self._together = 0
-        self._thread = threading.Thread(target=self._work, name="backstory-events", daemon=True)
-        self._thread.start()
+        self._unlinked = _Lane("backstory-leads", database, options, None)
+        self._known = _Lane("backstory-events", database, options, self._unlinked.put)
 
     def record(self, event: Event) -> Recorded:
         """Record one event; return, when it is committed, what became of it.
@@ -67,28 +62,22 @@ class EventQueue:
         is written.
         """
         reading = self._read(event)
+        if self.waiting >= MOST_WAITING:
+            raise Transient(f"{MOST_WAITING:,} events are waiting already: repeat it later.")
         answer: Future[Recorded] = Future()
         answer.set_running_or_notify_cancel()
-        with self._changed:
-            if self._closed:
-                raise Transient("This process is closing and takes no more events: repeat it.")
-            if len(self._waiting) >= MOST_WAITING:
-                raise Transient(f"{MOST_WAITING:,} events are waiting already: repeat it later.")
-            self._waiting.append(_Waiting(reading, answer))
-            self._changed.notify()
+        self._known.put([_Waiting(reading, answer)])
         return answer
 
     @property
     def waiting(self) -> int:
-        """How many events wait for the next batch."""
-        return len(self._waiting)
+        """How many events wait for a batch."""
+        return self._known.waiting + self._unlinked.waiting
 
     def close(self) -> None:
-        """Take no more events, write what is waiting, and end the thread."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        self._thread.join()
+        """Take no more events, write what is waiting, and end the threads."""
+        self._known.close()
+        self._unlinked.close()
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +90,49 @@ class EventQueue:
     ) -> None:
         self.close()
 
-    # -- the writing thread --------------------------------------------------------------------
+
+class _Lane:
+    """What waits, the thread that writes it, and its connection.
+
+    `hand_on` takes the events whose leads must be linked first; without it they are linked here.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        options: LiveOptions,
+        hand_on: Callable[[Sequence[_Waiting]], None] | None,
+    ) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+        self._writer = Writer(self._begin, options)
+        self._hand_on = hand_on
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._together = 0
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def put(self, events: Sequence[_Waiting]) -> None:
+        """Let events wait for the next batch; raise Transient when the lane is closed."""
+        with self._changed:
+            if self._closed:
+                raise Transient("This process is closing and takes no more events: repeat it.")
+            self._waiting.extend(events)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Take no more, write what is waiting, and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
 
     def _work(self) -> None:
         batch: list[_Waiting] = []
@@ -114,9 +145,7 @@ class EventQueue:
                 self._closed = True
                 batch += self._waiting
                 self._waiting.clear()
-            for each in batch:
-                if not each.answer.done():
-                    each.answer.set_exception(broken)
+            _fail([each for each in batch if not each.answer.done()], broken)
             raise
         finally:
             self._let_go()
@@ -134,7 +163,7 @@ class EventQueue:
             self._connection = None
 
     def _next(self) -> list[_Waiting]:
-        """Return what is waiting, as soon as anything is; nothing when the queue has ended."""
+        """Return what is waiting, as soon as anything is; nothing when the lane has ended."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
@@ -148,34 +177,50 @@ class EventQueue:
             return [self._waiting.popleft() for _ in range(count)]
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
-        readings = [each.reading for each in batch]
         try:
-            outcomes = self._write_anew(readings)
+            outcomes = self._write_anew([each.reading for each in batch])
         except DatabaseUnreachable as gone:
-            for each in batch:
-                each.answer.set_exception(gone)
+            _fail(batch, gone)
         except BackstoryError as failed:
             self._write_alone(batch, failed)
         else:
-            for each, outcome in zip(batch, outcomes, strict=True):
-                each.answer.set_result(outcome)
+            self._answer(batch, outcomes)
 
-    def _write_anew(self, readings: Sequence[Reading]) -> list[Recorded]:
+    def _write_anew(self, readings: Sequence[Reading]) -> Sequence[Recorded | None]:
         """Write over the connection there is, or over a new one if that was lost meanwhile."""
+        write = self._writer.write_known if self._hand_on else self._writer.write
         used = self._connection is not None
         try:
-            return self._writer.write(readings)
+            return write(readings)
         except DatabaseUnreachable:
             self._let_go()
             if not used:
                 raise
             # Whatever was committed is a duplicate now.
-            return self._writer.write(readings)
+            return write(readings)
 
     def _write_alone(self, batch: Sequence[_Waiting], failed: BackstoryError) -> None:
         """Write events one by one where they failed together: what hinders one need not another."""
         if len(batch) == 1:
-            batch[0].answer.set_exception(failed)
+            _fail(batch, failed)
             return
         for each in batch:
             self._write([each])
+
+    def _answer(self, batch: Sequence[_Waiting], outcomes: Sequence[Recorded | None]) -> None:
+        rest = []
+        for each, outcome in zip(batch, outcomes, strict=True):
+            if outcome is None:
+                rest.append(each)
+            else:
+                each.answer.set_result(outcome)
+        if rest and self._hand_on:
+            try:
+                self._hand_on(rest)
+            except Transient as closed:
+                _fail(rest, closed)
+
+
+def _fail(batch: Sequence[_Waiting], error: BaseException) -> None:
+    for each in batch:
+        each.answer.set_exception(error)

@@ -28,9 +28,9 @@ from backstory.store.live import (
     NewThread,
     Placed,
     Thread,
-    any_differs,
     append_and_commit,
     begin_conversations,
+    differing,
     look_up,
 )
 
@@ -88,39 +88,67 @@ class Writer:
         or, where a lost connection leaves that open, the same events can be given again.
         """
         try:
-            return self._commit(readings)
+            done = self._commit(readings, linking=True)
         except RecordRefused as refusal:
             if len(readings) > 1:
                 return [self.write([reading])[0] for reading in readings]
-            return self._commit([_refused(readings[0], refusal)])
+            done = self._commit([_refused(readings[0], refusal)], linking=True)
+        return [done[place] for place in range(len(readings))]
 
-    def _commit(self, readings: Sequence[Reading]) -> list[Recorded]:
+    def write_known(self, readings: Sequence[Reading]) -> list[Recorded | None]:
+        """Do the same for events of leads that are known and as they are said to be.
+
+        All others are left to `write`, and None here: their leads must be linked first, and linking
+        may have to wait for a large list of leads.
+        """
+        try:
+            done = self._commit(readings, linking=False)
+        except RecordRefused as refusal:
+            if len(readings) > 1:
+                return [self.write_known([reading])[0] for reading in readings]
+            done = self._commit([_refused(readings[0], refusal)], linking=False)
+        return [done.get(place) for place in range(len(readings))]
+
+    def _commit(self, readings: Sequence[Reading], *, linking: bool) -> dict[int, Recorded]:
+        """Write until all is written, but for what must be linked if not `linking`."""
         done: dict[int, Recorded] = {}
-        linking = False
+        rest = list(range(len(readings)))
+        link_first = False
         for _ in range(TRIES):
-            rest = [place for place in range(len(readings)) if place not in done]
+            if not rest:
+                return done
             try:
                 with translated(), self._begin() as connection:
                     batch = _Batch(self, connection, [readings[place] for place in rest])
-                    outcomes = batch.write(linking=linking)
-            except _LinkFirst:
-                linking = True
-            except DatabaseUnreachable:
-                raise
-            except Transient:
-                continue
-            except RecordRefused as met:
-                if met.code not in _MET:
+                    outcomes = batch.write(linking=link_first)
+            except _LinkFirst as unlinked:
+                link_first = linking
+                if not linking:
+                    rest = [each for n, each in enumerate(rest) if n not in unlinked.places]
+            except (Transient, RecordRefused) as met:
+                if not _may_be_repeated(met):
                     raise
             else:
                 done |= {rest[place]: outcome for place, outcome in outcomes.items()}
-                if len(done) == len(readings):
-                    return [done[place] for place in range(len(readings))]
-        raise Transient("Other writers were quicker, again and again: repeat the same call.")
+                rest = [place for place in rest if place not in done]
+        if rest:
+            raise Transient("Other writers were quicker, again and again: repeat the same call.")
+        return done
 
 
 class _LinkFirst(Exception):
-    """A lead is new or has changed: the lock on linking comes before all others."""
+    """Leads are new or have changed: the lock on linking comes before all others."""
+
+    def __init__(self, places: set[int]) -> None:
+        super().__init__("Link first.")
+        self.places = places
+
+
+def _may_be_repeated(met: Transient | RecordRefused) -> bool:
+    """Tell whether it was another writer, and the outcome is known: nothing was written."""
+    if isinstance(met, RecordRefused):
+        return met.code in _MET
+    return not isinstance(met, DatabaseUnreachable)
 
 
 def _refused(reading: Reading, refusal: RecordRefused) -> Reading:
@@ -151,8 +179,9 @@ class _Batch:
         if linking:
             self._link()
         self._look(locking=not linking)
-        if not linking and self._must_link():
-            raise _LinkFirst
+        unlinked = set() if linking else self._unlinked()
+        if unlinked:
+            raise _LinkFirst(unlinked)
         return self._leave() | self._take()
 
     def _look(self, *, locking: bool) -> None:
@@ -178,18 +207,19 @@ class _Batch:
 
     # -- leads ---------------------------------------------------------------------------------
 
-    def _must_link(self) -> bool:
-        """Tell whether leads are new, or not what their transport says, because of new events."""
-        said = []
+    def _unlinked(self) -> set[int]:
+        """Return the places of new events whose lead is new, or not what its transport says."""
+        said: dict[int, LeadRecord] = {}
+        unknown = set()
         for place, reading in enumerate(self._readings):
             if reading.key is None or place in self._known.held:
                 continue
-            if reading.lead is not None:
-                said.append(reading.lead)
             makes_known = reading.lead is not None or isinstance(reading.judged, Taken)
-            if makes_known and not self._known.leads[reading.key].known:
-                return True
-        return bool(said) and any_differs(self._connection, said)
+            if not self._known.leads[reading.key].known:
+                unknown |= {place} if makes_known else set()
+            elif reading.lead is not None:
+                said[place] = reading.lead
+        return unknown | (differing(self._connection, said) if said else set())
 
     def _link(self) -> None:
         """Create or update the leads of what is new, and link them; take the locks of all."""

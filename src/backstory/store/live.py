@@ -129,10 +129,11 @@ def _leads(rows: Iterable[Any]) -> dict[bytes, LiveLead]:
     return found
 
 
-def any_differs(connection: Connection, leads: Sequence[LeadRecord]) -> bool:
-    """Tell whether what a transport says of these leads is not what we hold."""
-    values = {"leads": as_json(map(listed, leads)), "sparing": True}
-    return connection.execute(sql("compare_leads"), values).first() is not None
+def differing(connection: Connection, said: Mapping[int, LeadRecord]) -> set[int]:
+    """Return for which of these leads, by place, what is said of them is not what we hold."""
+    places = list(said)
+    values = {"leads": as_json(map(listed, said.values())), "sparing": True}
+    return {places[row.place] for row in connection.execute(sql("compare_leads"), values)}
 
 
 class NewThread(NamedTuple):
