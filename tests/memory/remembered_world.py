@@ -90,11 +90,10 @@ class Person:
             log="audit",
             audit_id=str(record),
             role=role,
-            kind="text",
             content=content,
             seq=self.seq,
             created_at=at,
-            **more,
+            **{"kind": "text", **more},
         )
 
     def lives(self, line1="12 Oak St", **columns) -> uuid.UUID:

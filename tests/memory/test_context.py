@@ -17,6 +17,9 @@ from backstory.memory.tokens import upper_bound
 QUERY = "same place as last time, it is about the piano and the sofa"
 
 
+_TABLES = ("customers", "leads", "jobs", "customer_addresses", "memory_notes", "messages")
+
+
 def packed(someone, query=QUERY, at=NOW, **options):
     with someone.talking(at) as bound:
         return context(bound, query, **{"budget": 3_000, **options})
@@ -48,10 +51,10 @@ def test_every_line_has_its_source_and_its_date_and_text_begins_with_the_rules(j
     assert pack.text.startswith(PREAMBLE)
     known = {
         str(row.id)
-        for table in ("customers", "jobs", "customer_addresses", "memory_notes", "messages")
+        for table in _TABLES
         for row in jane.connection.execute(text(f"SELECT id FROM {table}"))
     }
-    assert len(pack.lines) == 5
+    assert len(pack.lines) == 6
     for line in pack.lines:
         assert str(line.source_id) in known
         name = line.shown.candidate_id if line.shown else line.source

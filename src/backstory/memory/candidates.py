@@ -6,36 +6,25 @@ can be.
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from backstory.errors import Refused
-from backstory.extract.parse import clean_text
 from backstory.memory.quoting import plain
-from backstory.memory.ranking import Match, Ranking, by_words
-from backstory.memory.telling import TALK, Kept, kept, messages
+from backstory.memory.ranking import Ranking, by_recall
+from backstory.memory.telling import Kept
+from backstory.memory.weighing import Weighed, weigh
 from backstory.model import MemorySource
 from backstory.store import memory as store
 from backstory.store.binding import Bound
 
 CONCISE_CHARS, DETAILED_CHARS = 160, 500
-MAX_QUERY_CHARS = 4_000
 ID_FORM = re.compile(rf"(?:{'|'.join(MemorySource)})-[0-9a-f]{{16}}")
-# What a score is made of; the shares come to 1.
-FIT, RECENCY, KIND = 0.6, 0.25, 0.15
-HALF_LIFE_DAYS = 120.0
-_KINDS = {
-    MemorySource.JOB: 1.0,
-    MemorySource.ADDRESS: 0.8,
-    MemorySource.NOTE: 0.6,
-    MemorySource.LEAD: 0.3,
-    MemorySource.MESSAGE: 0.3,
-}
-_UNCONFIRMED_NOTE = 0.4
 # Talk is plenty: beside other things no more than this share of the answer is messages.
 _MESSAGES_SHARE = 0.6
+# Messages that turn out to be events are no candidates.
+_SPARE = 3
 _WORDS_SHOWN = 5
 _WORD_CHARS = 30
 _DAY = timedelta(days=1)
@@ -55,24 +44,15 @@ class Candidate:
     why: str
 
 
-@dataclass(frozen=True)
-class Weighed:
-    """Something kept, how well it fits the question, and what it scores with all else."""
-
-    kept: Kept
-    match: Match
-    score: float
-
-
 def fetch(
-    bound: Bound, query: str, *, k: int = 5, detailed: bool = False, ranking: Ranking = by_words
+    bound: Bound, query: str, *, k: int = 5, detailed: bool = False, ranking: Ranking = by_recall
 ) -> list[Candidate]:
     """Return up to `k` candidates, best first, and write down that they were shown.
 
     Raises Refused where there is no conversation in which they could be confirmed.
     """
     require_conversation(bound)
-    best = _best(weigh(bound, query, ranking), k)
+    best = _best(weigh(bound, query, talk=k + _SPARE, ranking=ranking), k)
     found = [_candidate(bound, each, detailed=detailed) for each in best]
     store.remember_shown(bound, [as_shown(each.kept) for each in best])
     return found
@@ -99,44 +79,6 @@ def candidate_id_of(each: Kept) -> str:
     return f"{each.source}-{digest.hexdigest()[:16]}"
 
 
-def weigh(bound: Bound, query: str, ranking: Ranking = by_words) -> list[Weighed]:
-    """Return everything that may be meant, best first, equal ones in an order of their own."""
-    asked = clean_text(query)[0][:MAX_QUERY_CHARS]
-    things = list(_things(bound))
-    ranked = ranking(bound, asked, [t.text for t in things], talk_since=bound.now - TALK)
-    weighed = [
-        Weighed(thing, match, _score(thing, match, bound.now))
-        for thing, match in (
-            *zip(things, ranked.texts, strict=True),
-            *((said, ranked.messages[said.id]) for said in messages(bound, list(ranked.messages))),
-        )
-    ]
-    return sorted(weighed, key=_order)
-
-
-def _things(bound: Bound) -> Iterable[Kept]:
-    for source in (MemorySource.JOB, MemorySource.ADDRESS, MemorySource.NOTE):
-        yield from kept(bound, source)
-    for lead in kept(bound, MemorySource.LEAD):
-        if lead.id != bound.lead_id:
-            yield lead
-
-
-def _score(thing: Kept, match: Match, now: datetime) -> float:
-    recency = 0.0
-    if thing.at is not None:
-        recency = 0.5 ** (max((now - thing.at) / _DAY, 0.0) / HALF_LIFE_DAYS)
-    kind = _KINDS[thing.source]
-    if thing.source is MemorySource.NOTE and not thing.confirmed:
-        kind = _UNCONFIRMED_NOTE
-    return round(FIT * match.fit + RECENCY * recency + KIND * kind, 4)
-
-
-def _order(each: Weighed) -> tuple[float, float, str, UUID]:
-    at = each.kept.at
-    return -each.score, -at.timestamp() if at else 0.0, each.kept.source, each.kept.id
-
-
 def _best(weighed: Sequence[Weighed], k: int) -> list[Weighed]:
     """Return the first `k`, with messages beyond their share behind everything else."""
     most = max(1, int(k * _MESSAGES_SHARE))
@@ -159,8 +101,9 @@ def _candidate(bound: Bound, each: Weighed, *, detailed: bool) -> Candidate:
 
 def _why(each: Weighed, now: datetime) -> str:
     words = ", ".join(plain(word, _WORD_CHARS) for word in each.match.words[:_WORDS_SHOWN])
-    held = f"has {words}" if words else "no word in common"
-    return f"{held}; {_ago(each.kept.at, now)}"
+    reasons = [f"has {words}" if words else "", each.match.hint]
+    told = ", ".join(filter(None, reasons)) or "no word in common"
+    return f"{told}; {_ago(each.kept.at, now)}"
 
 
 def _ago(moment: datetime | None, now: datetime) -> str:

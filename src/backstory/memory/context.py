@@ -13,16 +13,15 @@ from uuid import UUID
 
 from backstory.errors import UsageError
 from backstory.memory.candidates import (
-    Weighed,
     as_shown,
     require_conversation,
-    weigh,
 )
 from backstory.memory.confirm import LASTS
 from backstory.memory.quoting import quoted
-from backstory.memory.ranking import Ranking, by_words
+from backstory.memory.ranking import Ranking, by_recall
 from backstory.memory.telling import TALK, Kept, date, messages, one
 from backstory.memory.tokens import upper_bound
+from backstory.memory.weighing import Weighed, weigh
 from backstory.model import MemorySource, Vocabulary
 from backstory.store import memory as store
 from backstory.store.binding import Bound
@@ -40,13 +39,14 @@ Count = Callable[[str], int]
 _LINE_CHARS, _DETAILS_CHARS, _FIELD_CHARS = 240, 600, 120
 _TALK_LINES = (8, 4, 2, 1)
 _MOST_CURRENT = 10
+_MESSAGES_READ = 12
 # So many of each kind that is not confirmed, the best first; how many fit is the budget's to say.
 _MOST = {
     MemorySource.JOB: 6,
     MemorySource.ADDRESS: 4,
     MemorySource.NOTE: 8,
     MemorySource.MESSAGE: 8,
-    MemorySource.LEAD: 0,
+    MemorySource.LEAD: 2,
 }
 
 
@@ -116,7 +116,7 @@ def context(
     *,
     budget: int = DEFAULT_BUDGET,
     count: Count = upper_bound,
-    ranking: Ranking = by_words,
+    ranking: Ranking = by_recall,
 ) -> ContextPack:
     """Return what the bound customer's agent should know for these words, within `budget` tokens.
 
@@ -128,7 +128,7 @@ def context(
     least = count(_text(()))
     if least > budget:
         raise UsageError(f"A budget of {budget} tokens holds nothing: give {least} or more.")
-    pieces = list(_pieces(bound, weigh(bound, query, ranking)))
+    pieces = list(_pieces(bound, weigh(bound, query, talk=_MESSAGES_READ, ranking=ranking)))
     chosen = _fitting(pieces, budget, count)
     lines = _in_order(chosen)
     store.remember_shown(bound, [line.shown for line in lines if line.shown])
@@ -219,7 +219,7 @@ def _profile(bound: Bound) -> Iterator[_Piece]:
 
 def _talk(bound: Bound) -> Iterator[_Piece]:
     ids = store.talk(bound, since=bound.now - TALK, limit=_TALK_LINES[0])
-    lines = [_said(Section.NOW, each, _LINE_CHARS) for each in messages(bound, ids)]
+    lines = [_said(Section.NOW, each) for each in messages(bound, ids)]
     if lines:
         yield [lines[-most:] for most in _TALK_LINES]
 
@@ -255,47 +255,38 @@ def _before(bound: Bound, weighed: Sequence[Weighed]) -> Iterator[_Piece]:
         if left[each.kept.source]:
             left[each.kept.source] -= 1
             best.append(each)
-    around = _around(bound, [e.kept for e in best if e.kept.source is MemorySource.MESSAGE])
+    said = [each.kept for each in best if each.kept.source is MemorySource.MESSAGE]
+    passages = _passages(bound, said)
     for each in best:
         line = _line(Section.BEFORE, each.kept, each.kept.told(_LINE_CHARS), as_shown(each.kept))
-        before, after = around.get(each.kept.id, ([], []))
-        yield [[*before, line, *after], [line]] if before or after else [[line]]
+        if each.kept.source is not MemorySource.MESSAGE:
+            yield [[line]]
+        elif each.kept.id in passages:
+            yield [passages[each.kept.id], [line]]
 
 
-def _around(bound: Bound, hits: Sequence[Kept]) -> dict[UUID, tuple[list[Line], list[Line]]]:
-    """Return what was said right before and after each message, unless it is told already."""
+def _passages(bound: Bound, hits: Sequence[Kept]) -> dict[UUID, list[Line]]:
+    """Return messages with what was said right before and after them, none of it twice.
+
+    One that stands beside a better one is told there.
+    """
     beside = store.beside(bound, [hit.id for hit in hits], talk_since=bound.now - TALK)
-    told = {each for hit in hits for each in (hit.id, hit.question_id) if each}
-    wanted = {
-        hit.id: (
-            None if hit.question else _once(beside[hit.id].before, told),
-            _once(beside[hit.id].after, told),
-        )
-        for hit in hits
-        if hit.id in beside
-    }
-    found = messages(bound, [each for pair in wanted.values() for each in pair if each])
-    lines = {each.id: _said(Section.BEFORE, each, _LINE_CHARS) for each in found}
-    return {
-        hit: (
-            [lines[before]] if before in lines else [],
-            [lines[after]] if after in lines else [],
-        )
-        for hit, (before, after) in wanted.items()
-    }
+    told, wanted = set[UUID](), dict[UUID, list[UUID]]()
+    for hit in hits:
+        if hit.id not in told:
+            before, after = beside[hit.id]
+            near = [each for each in (before, hit.id, after) if each and each not in told]
+            wanted[hit.id] = near
+            told |= set(near)
+    lines = {hit.id: _said(Section.BEFORE, hit, as_shown(hit)) for hit in hits}
+    others = [each for near in wanted.values() for each in near if each not in lines]
+    lines |= {each.id: _said(Section.BEFORE, each) for each in messages(bound, others)}
+    return {hit: [lines[each] for each in near if each in lines] for hit, near in wanted.items()}
 
 
-def _once(message: UUID | None, told: set[UUID]) -> UUID | None:
-    """Return a message unless it was told already, and note that it is."""
-    if message is None or message in told:
-        return None
-    told.add(message)
-    return message
-
-
-def _said(section: Section, message: Kept, limit: int) -> Line:
+def _said(section: Section, message: Kept, shown: store.Shown | None = None) -> Line:
     """Return a message as a line among others: what it answers stands beside it."""
-    return _line(section, message, replace(message, question=()).told(limit))
+    return _line(section, message, replace(message, question=()).told(_LINE_CHARS), shown)
 
 
 def _line(section: Section, thing: Kept, text: str, shown: store.Shown | None = None) -> Line:

@@ -1,4 +1,4 @@
-"""How well what is kept fits what was said: an interface, and a ranking by words."""
+"""How well what is kept fits what was said: an interface, and the ranking that fills it."""
 
 import math
 import re
@@ -8,13 +8,12 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from backstory.store import memory as store
+from backstory.search.recall import MAX_K, RecallHit, rank, recall
 from backstory.store.binding import Bound
+from backstory.store.recall import words
 
-# Of messages that hold the words, so many are weighed against the rest.
-MOST_MESSAGES = 40
-# A word said again counts for less each time.
-_SATURATION = 0.6
+# The score of a recall that is half-way to a perfect fit.
+_HALF = 4.0
 _TOKEN = re.compile(r"\w+")
 # Words of the index are stems; so many letters tell which word was said.
 _STEM = 3
@@ -22,18 +21,22 @@ _STEM = 3
 
 @dataclass(frozen=True)
 class Match:
-    """`fit` goes from 0, nothing in common, to 1; `words` are those of the question it has."""
+    """`fit` goes from 0, nothing in common, to 1; `words` are those of the question it has.
+
+    `hint` is another reason why it may be meant.
+    """
 
     fit: float = 0.0
     words: tuple[str, ...] = ()
+    hint: str = ""
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A match for each text that was given, in their order, and the messages that match."""
+    """A match for each text that was given, in their order, and the messages, with their times."""
 
     texts: tuple[Match, ...]
-    messages: Mapping[UUID, Match]
+    messages: Mapping[UUID, tuple[datetime, Match]]
 
 
 class Ranking(Protocol):
@@ -45,44 +48,61 @@ class Ranking(Protocol):
         """Return the fits; messages of this conversation since `talk_since` are left out."""
 
 
-def by_words(bound: Bound, query: str, texts: Sequence[str], *, talk_since: datetime) -> Ranked:
-    """Rank by the words in common, the rarer the better, as the search index reads them."""
-    asked, *held = store.words(bound, [query, *texts])
-    if not asked:
-        return Ranked(tuple(Match() for _ in texts), {})
-    said = store.messages_matching(bound, asked, talk_since=talk_since, limit=MOST_MESSAGES)
-    held += store.words(bound, [each.content for each in said])
-    rarity = _rarity(asked, held)
-    known = spoken(query, asked)
-    matches = [_match(counts, rarity, known) for counts in held]
-    found = zip(said, matches[len(texts) :], strict=True)
-    return Ranked(tuple(matches[: len(texts)]), {each.id: match for each, match in found})
-
-
-def spoken(query: str, words: Iterable[str]) -> dict[str, str]:
-    """Return words of the index as they were said, where that can be told."""
-    tokens = _TOKEN.findall(query.lower())
-    return {word: next((t for t in tokens if t[:_STEM] == word[:_STEM]), word) for word in words}
-
-
-def _rarity(asked: Iterable[str], held: Sequence[Mapping[str, int]]) -> dict[str, float]:
-    """Return what each word is worth, of those that are found at all; they come to 1 together."""
-    counts = {word: sum(word in counts for counts in held) for word in sorted(asked)}
-    worth = {
-        word: math.log(1 + (len(held) - count + 0.5) / (count + 0.5))
-        for word, count in counts.items()
-        if count
-    }
-    total = math.fsum(worth.values())
-    return {word: value / total for word, value in worth.items()}
-
-
-def _match(
-    counts: Mapping[str, int], rarity: Mapping[str, float], known: Mapping[str, str]
-) -> Match:
-    common = sorted((w for w in rarity if w in counts), key=lambda w: (-rarity[w], w))
-    fit = math.fsum(
-        rarity[word] * counts[word] * (1 + _SATURATION) / (counts[word] + _SATURATION)
-        for word in common
+def by_recall(bound: Bound, query: str, texts: Sequence[str], *, talk_since: datetime) -> Ranked:
+    """Rank by what recall makes of words, neighbours, speaker and time."""
+    if not query.strip():
+        return Ranked((Match(),) * len(texts), {})
+    asked, *held = words(bound.connection, [query, *texts])
+    said = spoken(query, asked)
+    found = recall(bound.connection, bound.customer_id, query, k=MAX_K, now=bound.now)
+    return Ranked(
+        _of_texts(
+            bound,
+            query,
+            texts,
+            [[word for word in said if word in has] for has in map(frozenset, held)],
+            said,
+        ),
+        {
+            hit.message_id: (
+                hit.created_at,
+                Match(_fit(hit.score), tuple(said[word] for word in said if word in hit.words)),
+            )
+            for hit in found.hits
+            if not _of_this_talk(hit, bound, talk_since)
+        },
     )
-    return Match(min(fit, 1.0), tuple(known[word] for word in common))
+
+
+def _of_texts(
+    bound: Bound,
+    query: str,
+    texts: Sequence[str],
+    common: Sequence[Sequence[str]],
+    said: Mapping[str, str],
+) -> tuple[Match, ...]:
+    """Return a match for each text, of which it is known which words it has in common."""
+    if not any(common):
+        return (Match(),) * len(texts)
+    scores = rank(bound.connection, bound.customer_id, query, texts)
+    return tuple(
+        Match(_fit(score), tuple(said[word] for word in has)) if has else Match()
+        for score, has in zip(scores, common, strict=True)
+    )
+
+
+def _of_this_talk(hit: RecallHit, bound: Bound, since: datetime) -> bool:
+    return hit.conversation_id == bound.conversation_id and hit.created_at >= since
+
+
+def _fit(score: float) -> float:
+    return 1 - math.exp2(-max(score, 0.0) / _HALF)
+
+
+def spoken(query: str, stems: Iterable[str]) -> dict[str, str]:
+    """Return words of the index as they were said, where that can be told, in that order."""
+    tokens = _TOKEN.findall(query.lower())
+    said = {stem: next((t for t in tokens if t[:_STEM] == stem[:_STEM]), stem) for stem in stems}
+    places = {token: place for place, token in reversed(list(enumerate(tokens)))}
+    order = sorted(said, key=lambda stem: (places.get(said[stem], len(tokens)), stem))
+    return {stem: said[stem] for stem in order}

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
+from backstory.memory.lead_details import read_details
 from backstory.memory.quoting import plain, quoted
 from backstory.model import MemorySource, MessageKind, NoteStatus, Role
 from backstory.store import memory as store
@@ -39,7 +40,8 @@ class Kept:
 
     `at` is when there was last something about it, None if nobody knows. `held_back` is told, and
     found by, only after a confirmation. `current`: it is of this contact and not from before, or
-    was confirmed by who reviews notes, and needs no confirmation.
+    was confirmed by who reviews notes, and needs no confirmation. A message that was not said
+    (`was_said`) tells of an event.
     """
 
     source: MemorySource
@@ -56,11 +58,14 @@ class Kept:
     address_id: UUID | None = None
     confirmed: bool = False
     current: bool = False
+    was_said: bool = True
 
     @property
     def text(self) -> str:
         """All that a word of a question may be found in."""
-        return " ".join([self.head, *(text for _, text in self.said), self.address or ""])
+        # Of our own words only a job's are what a customer may say: its number, its status.
+        ours = self.head if self.source is MemorySource.JOB else ""
+        return " ".join([ours, *(text for _, text in self.said), self.address or ""])
 
     def told(self, limit: int, *, whole: bool = False) -> str:
         """Return it in up to `limit` characters; `whole` with what is for after a confirmation."""
@@ -81,7 +86,8 @@ class Kept:
 
 def kept(bound: Bound, source: MemorySource, row_id: UUID | None = None) -> list[Kept]:
     """Return what is kept of a kind other than messages, the latest first; or one of it."""
-    return [_TOLD[source](row, bound) for row in store.kept(bound, source, row_id)]
+    rows = store.kept(bound, source, row_id, talk_since=bound.now - TALK)
+    return [_TOLD[source](row, bound) for row in rows]
 
 
 def messages(bound: Bound, ids: Sequence[UUID]) -> list[Kept]:
@@ -155,15 +161,23 @@ def _job(row: Row_, bound: Bound) -> Kept:
 
 
 def _lead(row: Row_, bound: Bound) -> Kept:
-    del bound
     since = row.created_at and f"since {date(row.created_at)}"
+    contact = "This contact" if row.id == bound.lead_id else "Contact"
+    details = read_details(row.state_metadata)
     return Kept(
         source=_M.LEAD,
         id=row.id,
         content_hash=bytes(row.content_hash),
         at=row.at,
-        head=_listed(f"Earlier contact over {row.channel}", since, f"last {date(row.at)}"),
-        said=_said(("as", row.name), ("at stage", row.stage), ("about", row.summary)),
+        head=_listed(f"{contact} over {row.channel}", since, f"last {date(row.at)}"),
+        said=_said(
+            ("as", row.name),
+            ("at stage", row.stage),
+            ("with", details.rest),
+            ("about", row.summary),
+        ),
+        held_back=_said(("access", details.access)),
+        address=plain(details.address, ADDRESS_CHARS) or None,
     )
 
 
@@ -213,7 +227,7 @@ def _note(row: Row_, bound: Bound) -> Kept:
 
 
 def _message(row: Row_) -> Kept:
-    what = "said" if row.kind == MessageKind.TEXT else "recorded"
+    what = "said" if row.kind == MessageKind.TEXT else "noted"
     asked = row.asked and f"when asked by {_SPEAKERS[Role(row.asked_by)]}"
     return Kept(
         source=_M.MESSAGE,
@@ -224,6 +238,7 @@ def _message(row: Row_) -> Kept:
         said=_said(("", row.content), ("with a picture of", row.attachment_text)),
         question=_said((asked or "", row.asked)),
         question_id=row.asked_id,
+        was_said=row.kind == MessageKind.TEXT,
     )
 
 

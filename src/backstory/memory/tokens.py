@@ -3,9 +3,9 @@
 A tokenizer of the cl100k and o200k kind cuts text into words with the space before them, groups of
 up to three digits, and runs of signs, then spells each by the byte pairs it knows. The rules here
 take what that costs for rare words, so that common ones pay a little too much: customers' talk
-counts 1.15 times what it costs in either vocabulary, JSON 1.2, Markdown 1.3, code 1.5, other scripts
-up to 2.4, and nothing that people or programs write was found to count less than it costs. Text made
-to defeat the rules can: words of invented syllables cost up to three times their count.
+counts 1.15 times what it costs in either vocabulary, JSON 1.2, Markdown 1.3, code 1.5, other
+scripts up to 2.4, and nothing that people or programs write was found to count less than it costs.
+Text made to defeat the rules can: words of invented syllables cost up to three times their count.
 """
 
 import re

@@ -31,14 +31,6 @@ class Beside(NamedTuple):
     after: UUID | None
 
 
-class Said(NamedTuple):
-    """A message by its text, bounded."""
-
-    id: UUID
-    created_at: datetime
-    content: str
-
-
 @dataclass(frozen=True)
 class Shown:
     """What was shown in a conversation under a candidate id; None is not yet confirmed."""
@@ -50,9 +42,17 @@ class Shown:
     confirmed_at: datetime | None = None
 
 
-def kept(bound: Bound, source: MemorySource, row_id: UUID | None = None) -> Sequence[Row[Any]]:
+def kept(
+    bound: Bound, source: MemorySource, row_id: UUID | None = None, *, talk_since: datetime
+) -> Sequence[Row[Any]]:
     """Return what is kept of a kind other than messages, the latest first; or one row of it."""
-    asked = {"customer_id": bound.customer_id, "id": row_id, "now": bound.now}
+    asked = {
+        "customer_id": bound.customer_id,
+        "lead_id": bound.lead_id,
+        "id": row_id,
+        "now": bound.now,
+        "talk_since": talk_since,
+    }
     with translated():
         return bound.connection.execute(sql(_STATEMENTS[source]), asked).all()
 
@@ -62,32 +62,6 @@ def messages(bound: Bound, ids: Iterable[UUID]) -> Sequence[Row[Any]]:
     asked = {"customer_id": bound.customer_id, "ids": list(ids)}
     with translated():
         return bound.connection.execute(sql("memory_messages"), asked).all()
-
-
-def messages_matching(
-    bound: Bound, words: Iterable[str], *, talk_since: datetime, limit: int
-) -> list[Said]:
-    """Return the messages with most of these words, without this conversation's since a moment."""
-    wanted = " | ".join("'" + w.replace("\\", "\\\\").replace("'", "''") + "'" for w in words)
-    asked = {
-        "customer_id": bound.customer_id,
-        "any_word": wanted,
-        "conversation_id": bound.conversation_id,
-        "talk_since": talk_since,
-        "limit": limit,
-    }
-    with translated():
-        rows = bound.connection.execute(sql("memory_messages_matching"), asked)
-        return [Said(*row) for row in rows]
-
-
-def words(bound: Bound, texts: Sequence[str]) -> list[dict[str, int]]:
-    """Return the words of each text as the search index reads them, and how often each is there."""
-    found: list[dict[str, int]] = [{} for _ in texts]
-    with translated():
-        for row in bound.connection.execute(sql("memory_words"), {"texts": list(texts)}):
-            found[row.number][row.lexeme] = row.times
-    return found
 
 
 def talk(bound: Bound, *, since: datetime, limit: int) -> list[UUID]:

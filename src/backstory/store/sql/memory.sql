@@ -28,20 +28,30 @@ WHERE j.customer_id = CAST(:customer_id AS uuid)
 ORDER BY j.created_at DESC, j.id LIMIT 200;
 
 -- name: memory_leads
--- The contacts of a customer, or one of them, with when there was last a word.
+-- The contacts of a customer, or one of them, with when there was last a word before this talk.
 SELECT l.id, l.channel, left(l.name, 300) AS name, left(l.stage, 100) AS stage, l.created_at,
-       left(v.summary, 4000) AS summary, coalesce(v.last_message_at, l.created_at) AS at,
+       CASE WHEN octet_length(CAST(l.state_metadata AS text)) <= 20000 THEN l.state_metadata
+            WHEN octet_length(CAST(l.state_metadata -> 'address' AS text)) <= 2000
+            THEN jsonb_build_object('address', l.state_metadata -> 'address')
+       END AS state_metadata,
+       left(v.summary, 4000) AS summary,
+       coalesce(CASE WHEN l.id = CAST(:lead_id AS uuid) THEN (
+                         SELECT m.created_at FROM messages m
+                         WHERE m.conversation_id = v.id AND m.customer_id = l.customer_id
+                           AND m.created_at < CAST(:talk_since AS timestamptz)
+                         ORDER BY m.created_at DESC LIMIT 1)
+                     ELSE v.last_message_at END, l.created_at) AS at,
        sha256(convert_to(CAST(jsonb_build_array(
-           l.channel, l.name, l.stage, l.created_at, v.summary) AS text), 'UTF8'))
-           AS content_hash
+           l.channel, l.name, l.stage, l.created_at, v.summary, l.state_metadata) AS text),
+           'UTF8')) AS content_hash
 FROM leads l
 LEFT JOIN LATERAL (
-    SELECT c.summary, c.last_message_at FROM conversations c
+    SELECT c.id, c.summary, c.last_message_at FROM conversations c
     WHERE c.lead_id = l.id AND c.customer_id = l.customer_id ORDER BY c.ordinal DESC LIMIT 1
 ) v ON true
 WHERE l.customer_id = CAST(:customer_id AS uuid)
   AND (CAST(:id AS uuid) IS NULL OR l.id = CAST(:id AS uuid))
-ORDER BY l.created_at DESC NULLS LAST, l.id LIMIT 200;
+ORDER BY l.created_at DESC NULLS LAST, l.id LIMIT 50;
 
 -- name: memory_addresses
 -- The addresses of a customer, or one of them, with when there was last a job at it.
@@ -147,24 +157,6 @@ FROM conversations v
 WHERE v.customer_id = CAST(:customer_id AS uuid) AND v.lead_id = CAST(:lead_id AS uuid)
   AND v.summary <> ''
 ORDER BY v.ordinal DESC LIMIT 2;
-
--- name: memory_messages_matching
--- The messages of a customer that hold any of some words, but for the talk that is going on.
-SELECT m.id, m.created_at, left(m.content, 4000) AS content
-FROM messages m
-WHERE m.customer_id = CAST(:customer_id AS uuid)
-  AND m.search @@ CAST(:any_word AS tsquery)
-  AND m.kind = 'text'
-  AND NOT (m.conversation_id = CAST(:conversation_id AS uuid)
-           AND m.created_at >= CAST(:talk_since AS timestamptz))
-ORDER BY ts_rank(m.search, CAST(:any_word AS tsquery)) DESC, m.created_at DESC, m.id
-LIMIT CAST(:limit AS integer);
-
--- name: memory_words
--- Some texts as the search index reads them: each word, and how often it is there.
-SELECT t.number - 1 AS number, u.lexeme, cardinality(u.positions) AS times
-FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS t (said, number)
-CROSS JOIN LATERAL unnest(to_tsvector('english', left(t.said, 20000))) AS u;
 
 -- name: remember_shown
 -- Write down what was shown in a conversation; what was shown before is shown anew.
