@@ -38,7 +38,8 @@ class _Waiting(NamedTuple):
 class EventQueue:
     """Takes events of one log from many threads. Use as a context, or `close` it.
 
-    It holds two threads and their connections; it is not for use after a fork.
+    It holds two threads, a connection, and now and then a second one; it is not for use after a
+    fork.
     """
 
     def __init__(self, database: Database, options: LiveOptions | None = None) -> None:
@@ -106,7 +107,8 @@ class _Lane:
     ) -> None:
         self._database = database
         self._connection: Connection | None = None
-        self._writer = Writer(self._begin, options)
+        # What is written now and then borrows a connection; what is written all the time keeps one.
+        self._writer = Writer(self._begin if hand_on else database.engine.begin, options)
         self._hand_on = hand_on
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
