@@ -3,6 +3,7 @@
 BackstoryError
 ├── UsageError            the caller asked for something that cannot be (exit code 2)
 ├── Transient             the same call may succeed later: retry
+│   ├── Busy              there is too much to do now: not at once
 │   ├── DatabaseUnreachable
 │   └── ModelUnreachable
 └── Terminal              the same call will fail again: something must change first
@@ -29,6 +30,10 @@ class UsageError(BackstoryError):
 
 class Transient(BackstoryError):
     """The same call may succeed later without any change."""
+
+
+class Busy(Transient):
+    """Connections, time or room are used up now; the same call may be repeated later."""
 
 
 class DatabaseUnreachable(Transient):

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from live_world import World, outcomes, record, texts, told
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
-from backstory.errors import BackstoryError, DatabaseError, DatabaseUnreachable, Transient
+from backstory.errors import BackstoryError, Busy, DatabaseError, DatabaseUnreachable, Transient
 from backstory.live import queue as queues
 from backstory.live.queue import EventQueue
 from backstory.store.engine import Database
@@ -87,7 +87,7 @@ def test_too_much_waiting_is_refused_and_may_come_again(
         _until(lambda: queue.waiting == 0)
         for number in range(1, 4):
             queue.submit(record(number))
-        with pytest.raises(Transient, match="waiting already"):
+        with pytest.raises(Busy, match="waiting already"):
             queue.submit(record(4))
         blocker.commit()
     assert len(texts(world)[0]) == 4
@@ -171,3 +171,20 @@ def test_events_of_known_leads_do_not_wait_while_somebody_links_a_list(world: Wo
     assert world.one("SELECT stage FROM leads WHERE external_id = 'lead-1'") == "quoted"
     assert texts(world, "lead-2") == [["message 2", "message 4"]]
     assert world.verify(sample=10).ok
+
+
+def test_a_process_that_is_out_of_connections_says_so_and_recovers(database_url: str) -> None:
+    busy = create_engine(
+        database_url.replace("postgresql://", "postgresql+psycopg://"),
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=0.1,
+        connect_args={"options": "-csearch_path=backstory"},
+    )
+    only = busy.connect()
+    with EventQueue(Database(database_url, "backstory", busy)) as queue:
+        with pytest.raises(Busy, match="in use"):
+            queue.record(record(1, payload={}))
+        only.close()
+        assert queue.record(record(1, payload={})).reason == "no_text"
+    busy.dispose()

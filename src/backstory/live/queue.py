@@ -17,7 +17,7 @@ from typing import NamedTuple, Self
 
 from sqlalchemy import Connection
 
-from backstory.errors import BackstoryError, DatabaseUnreachable, Transient
+from backstory.errors import BackstoryError, Busy, DatabaseUnreachable, Transient
 from backstory.live.reading import Event, EventReader, LiveOptions, Reading
 from backstory.live.writing import Recorded, Writer
 from backstory.store.engine import Database
@@ -64,7 +64,7 @@ class EventQueue:
         """
         reading = self._read(event)
         if self.waiting >= MOST_WAITING:
-            raise Transient(f"{MOST_WAITING:,} events are waiting already: repeat it later.")
+            raise Busy(f"{MOST_WAITING:,} events are waiting already: repeat it later.")
         answer: Future[Recorded] = Future()
         answer.set_running_or_notify_cancel()
         self._known.put([_Waiting(reading, answer)])
@@ -181,8 +181,8 @@ class _Lane:
     def _write(self, batch: Sequence[_Waiting]) -> None:
         try:
             outcomes = self._write_anew([each.reading for each in batch])
-        except DatabaseUnreachable as gone:
-            _fail(batch, gone)
+        except (DatabaseUnreachable, Busy) as away:
+            _fail(batch, away)
         except BackstoryError as failed:
             self._write_alone(batch, failed)
         else:

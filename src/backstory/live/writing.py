@@ -13,7 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from backstory.errors import DatabaseUnreachable, RecordRefused, Transient
+from backstory.errors import Busy, DatabaseUnreachable, RecordRefused, Transient
 from backstory.extract.judge import Left, Taken, refused
 from backstory.extract.leads import LeadRecord
 from backstory.live.reading import LiveOptions, Reading
@@ -145,10 +145,10 @@ class _LinkFirst(Exception):
 
 
 def _may_be_repeated(met: Transient | RecordRefused) -> bool:
-    """Tell whether it was another writer, and the outcome is known: nothing was written."""
+    """Tell whether it was another writer, and nothing was written: the next try may do better."""
     if isinstance(met, RecordRefused):
         return met.code in _MET
-    return not isinstance(met, DatabaseUnreachable)
+    return not isinstance(met, DatabaseUnreachable | Busy)
 
 
 def _refused(reading: Reading, refusal: RecordRefused) -> Reading:

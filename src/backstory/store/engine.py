@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 
 from backstory.errors import (
     BackstoryError,
+    Busy,
     DatabaseError,
     DatabaseUnreachable,
     RecordRefused,
@@ -124,6 +125,8 @@ def translated() -> Iterator[None]:
         if isinstance(original, BackstoryError):
             raise original from wrapped
         raise domain_error(cast("psycopg.Error", original)) from wrapped
+    except exc.TimeoutError as busy:
+        raise Busy("All connections of this process are in use: repeat it later.") from busy
     except psycopg.Error as raw:
         raise domain_error(raw) from raw
 
@@ -154,7 +157,7 @@ def domain_error(raw: psycopg.Error) -> BackstoryError:
     if isinstance(raw, _RETRY):
         return Transient(f"Two writers met ({sentence}); the same call may be repeated.")
     if isinstance(raw, pg.QueryCanceled):
-        return Transient(f"The database took too long ({sentence}): repeat the call later.")
+        return Busy(f"The database took too long ({sentence}): repeat the call later.")
     for kind, advice in _ADVICE:
         if isinstance(raw, kind):
             return DatabaseError(f"{sentence} - {advice}.")
