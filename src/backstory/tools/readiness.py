@@ -19,6 +19,7 @@ from backstory.store.schema import schema_state
 from backstory.tools.catalog import TOOLS
 from backstory.tools.check import CHECKS
 from backstory.tools.check_providers import JudgeMissing
+from backstory.tools.tool import Tool
 
 # The gates that say whose is what; the others say whether all is there.
 _LINKED = frozenset({"leads_linked", "conversations_have_customers"})
@@ -63,7 +64,7 @@ def outdated(sentence: str) -> Readiness:
     return Readiness((_schema([sentence]),))
 
 
-def readiness(database: Database, *, now: datetime) -> Readiness:
+def readiness(database: Database, *, now: datetime, tools: Sequence[Tool] = TOOLS) -> Readiness:
     """Look whether the data, the rights and the tools are fit for memory.
 
     A large database takes as long as `backstory verify`. Raises DatabaseUnreachable.
@@ -86,7 +87,7 @@ def readiness(database: Database, *, now: datetime) -> Readiness:
                     tuple(store.unsound_indexes(connection, database.schema)),
                 ),
                 *_data(verify(connection, now=now)),
-                _tools(),
+                _tools(tools),
             )
         )
 
@@ -147,12 +148,12 @@ def _more(count: int) -> str:
     return f" and {count - _SHOWN:,} more" if count > _SHOWN else ""
 
 
-def _tools() -> Finding:
+def _tools(tools: Sequence[Tool]) -> Finding:
     """Hold the tools to their suite, as far as the judges are installed that it asks."""
     found, unasked = list[str](), 0
     for check in CHECKS:
         try:
-            wrong = () if check.informs else tuple(check.find(TOOLS))
+            wrong = () if check.informs else tuple(check.find(tools))
         except JudgeMissing:
             unasked += 1
             continue
