@@ -8,6 +8,7 @@ The way of the data, and the packages in the order in which they may import one 
     memory    what a customer may mean from before, confirmed before it is reused
     backfill  the log in bulk: plan, execute, verify, rollback
     live      the log as it grows, event by event
+    erasure   one customer, exported or removed wherever it is held
     search    find messages
     runs      a long journey as a thing with a state: claims, leases, progress
     store     our tables, and the only place that knows them

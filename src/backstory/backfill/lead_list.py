@@ -23,9 +23,7 @@ class LeadList:
     What is unreadable is noted, and what is odd about a list as a whole.
     """
 
-    def __init__(
-        self, sources: Sequence[Source], options: BackfillOptions, erased: Keys
-    ) -> None:
+    def __init__(self, sources: Sequence[Source], options: BackfillOptions, erased: Keys) -> None:
         self._sources = sources
         self._erased = erased
         self._zone = ZoneInfo(options.assume_tz)

@@ -145,9 +145,7 @@ def save_known_leads(
     return file
 
 
-def read_task(
-    manifest: Manifest, directory: Path, known: Path | None, erased: Keys
-) -> ReadTask:
+def read_task(manifest: Manifest, directory: Path, known: Path | None, erased: Keys) -> ReadTask:
     """Return what a process needs to read the manifest's segments."""
     options = manifest.options
     return ReadTask(

@@ -92,7 +92,7 @@ def search(
             role=role,
             kind=kind,
             channel=channel,
-            customer_id=_customer_id(connection, customer) if customer else None,
+            customer_id=customer_id_of(connection, customer) if customer else None,
             lead=lead,
             since=_time("--since", since),
             until=_time("--until", until),
@@ -196,7 +196,7 @@ def trace(
     call.answer(trace_json(found), trace_view(found))
 
 
-def _customer_id(connection: "Connection", reference: str) -> UUID:
+def customer_id_of(connection: "Connection", reference: str) -> UUID:
     """Return the one customer whose id begins so."""
     from backstory.store.customers import find_customers
 

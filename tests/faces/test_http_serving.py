@@ -1,0 +1,191 @@
+"""`backstory serve` as a process: where it listens, how it ends, that nothing accepted is lost."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx2
+import psycopg
+import pytest
+from http_world import Process, bearer, event, served
+
+from backstory.model import KeyProfile
+
+
+@pytest.fixture
+def keys(database_url, tmp_path):
+    """Keys of a business to which Ana has written: an agent's, the staff's."""
+    with served(database_url, tmp_path) as business:
+        business.record(event(1))
+        return business.key(KeyProfile.AGENT), business.key(KeyProfile.STAFF)
+
+
+def count(url, like):
+    with psycopg.connect(url) as connection:
+        found = connection.execute(
+            "SELECT count(*) FROM backstory.messages WHERE audit_id LIKE %s", [like]
+        ).fetchone()
+    return found[0]
+
+
+def test_it_listens_on_this_machine_and_says_where_and_what_to_do_first(database_url, tmp_path):
+    with Process(database_url, tmp_path) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert httpx2.get(f"{server.url}/healthz").json() == {"alive": True}
+        code, said = server.end()
+    assert code == 0
+    assert "backstory key create" in said
+    assert "Traceback" not in said
+
+
+def test_it_makes_the_schema_it_needs(empty_database_url, tmp_path):
+    with Process(empty_database_url, tmp_path) as server:
+        assert httpx2.get(f"{server.url}/readyz").json()["ready"]
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_what_was_accepted_is_answered_and_written_before_it_ends(database_url, tmp_path, keys, by):
+    """The lead is locked, so that events wait in the queue while the server is asked to end."""
+    lock = psycopg.connect(database_url)
+    lock.execute("SELECT FROM backstory.leads WHERE external_id = 'ana-2' FOR UPDATE")
+    lock.execute("LOCK TABLE backstory.messages IN EXCLUSIVE MODE")
+    answers = []
+    with Process(database_url, tmp_path) as server:
+
+        def send(number):
+            answers.append(
+                httpx2.post(
+                    f"{server.url}/v1/events",
+                    json=event(number),
+                    headers=bearer(keys[0]),
+                    timeout=60,
+                ).json()["outcome"]
+            )
+
+        clients = [threading.Thread(target=send, args=[number]) for number in range(10, 18)]
+        for client in clients:
+            client.start()
+        waiting = 0
+        while waiting < 1:
+            waiting = lock.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND datname = current_database()"
+            ).fetchone()[0]
+            time.sleep(0.05)
+        # All of them are in: one batch is being written, the others wait for it.
+        time.sleep(0.5)
+        server.process.send_signal(by)
+        time.sleep(0.5)
+        assert server.process.poll() is None
+        lock.rollback()
+        lock.close()
+        for client in clients:
+            client.join()
+        _, said = server.process.communicate(timeout=30)
+        assert server.process.returncode == 0, said
+    assert answers == ["created"] * 8
+    assert count(database_url, "e-1_") == 8
+
+
+def test_clients_that_repeat_lose_and_double_nothing_when_the_server_is_killed(
+    database_url, tmp_path, keys
+):
+    port, stop = free_port(), threading.Event()
+    done = dict.fromkeys([10_000, 20_000, 30_000, 40_000], 0)
+
+    def client(first):
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as http:
+            while not stop.is_set():
+                said = event(first + done[first], f"lead-{first}")
+                try:
+                    answer = http.post("/v1/events", json=said, headers=bearer(keys[0]))
+                except httpx2.TransportError:
+                    time.sleep(0.02)
+                    continue
+                done[first] += answer.status_code in {200, 201}
+
+    def until(each_has):
+        while min(done.values()) < each_has:
+            time.sleep(0.01)
+
+    clients = [threading.Thread(target=client, args=[first]) for first in done]
+    for each in clients:
+        each.start()
+    for each_has in (15, 40):
+        with Process(database_url, tmp_path, "--port", str(port)) as server:
+            until(each_has)
+            server.process.kill()
+    stop.set()
+    for each in clients:
+        each.join()
+    for first, sent in done.items():
+        with psycopg.connect(database_url) as connection:
+            kept = connection.execute(
+                "SELECT m.audit_id FROM backstory.messages m JOIN backstory.conversations v"
+                " ON v.id = m.conversation_id JOIN backstory.leads l ON l.id = v.lead_id"
+                " WHERE l.external_id = %s ORDER BY m.created_at",
+                [f"lead-{first}"],
+            ).fetchall()
+        # The last one may have been written without an answer.
+        assert [each for (each,) in kept][:sent] == [f"e-{first + n}" for n in range(sent)]
+        assert len(kept) - sent in {0, 1}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def serve(url, home, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "backstory", "serve", *words],
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "DATABASE_URL": url}
+        | {"BACKSTORY_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_an_address_that_cannot_be_had_is_refused_in_words(database_url, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        refused = serve(database_url, tmp_path, "--port", port, "--json")
+    assert refused.returncode == 2
+    assert port in json.loads(refused.stdout)["error"]["message"]
+    refused = serve(database_url, tmp_path, "--host", "no.such.host.invalid", "--port", "0")
+    assert refused.returncode == 2
+    assert "no.such.host.invalid" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_tools_over_mcp_and_over_http_are_of_one_session(database_url, tmp_path, keys):
+    """One token serves both, and both stop when it ends."""
+    with Process(database_url, tmp_path) as server:
+        with httpx2.Client(base_url=server.url) as client:
+            opened = client.post(
+                "/v1/sessions", json={"lead": "ana-2"}, headers=bearer(keys[0])
+            ).json()
+            message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"} | {
+                "params": {"name": "create_job", "arguments": {"title": "Garage"}}
+            }
+            accept = {"Accept": "application/json, text/event-stream"}
+            refused = client.post("/mcp", json=message, headers=accept)
+            assert refused.status_code == 401
+            assert refused.headers["x-content-type-options"] == "nosniff"
+            answer = client.post("/mcp", json=message, headers=accept | bearer(opened["token"]))
+            assert answer.status_code == 200, answer.text
+            said = client.get("/metrics", headers=bearer(keys[1])).text
+            assert 'route="/mcp",status="200"' in said
+        server.end()
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT title FROM backstory.jobs").fetchall() == [("Garage",)]
