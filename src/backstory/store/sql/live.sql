@@ -1,8 +1,11 @@
 -- name: lock_live_leads
 -- What `lock_leads` does, for statements that are prepared: planning them costs more than they do.
-SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+-- A plan outlives many transactions in which the tables grow, so it looks rows up by key.
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true) AS plans,
+       set_config('enable_hashjoin', 'off', true) AS hashing,
+       set_config('enable_mergejoin', 'off', true) AS merging,
        (SELECT count(pg_advisory_xact_lock(hashtext(current_schema()), slot))
-        FROM unnest(CAST(:slots AS integer[])) AS slot);
+        FROM unnest(CAST(:slots AS integer[])) AS slot) AS locked;
 
 -- name: live_facts
 -- What a live writer must know of leads: who they are, and where their records of a time on belong.
