@@ -266,7 +266,7 @@ def test_a_keyboard_interrupt_leaves_a_run_of_several_workers_paused(
     script.write_text(INTERRUPTED)
     world.run(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$",
+        "$$ BEGIN PERFORM pg_sleep(0.8); RETURN NULL; END $$",
         "CREATE TRIGGER slow AFTER INSERT ON messages EXECUTE FUNCTION slow()",
     )
     options = world.options(RECORDS, LEADS)

@@ -405,5 +405,5 @@ def test_every_state_goes_only_where_the_table_says(world: World):
                 if after in runs.TRANSITIONS[before]:
                     runs.move(connection, run, after)
                 else:
-                    with pytest.raises(RunError, match=f"is {before}"):
+                    with pytest.raises(RunError, match=f"{before.replace('_', ' ')}: it cannot be"):
                         runs.move(connection, run, after)
