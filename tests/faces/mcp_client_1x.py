@@ -24,9 +24,7 @@ async def streams(way, *rest):
         async with streamablehttp_client(url, headers=headers) as (read, write, _):
             yield read, write
     else:
-        # Our packages are the server's undoing: it has its own.
-        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        given = StdioServerParameters(command=rest[0], args=list(rest[1:]), env=env)
+        given = StdioServerParameters(command=rest[0], args=list(rest[1:]), env=dict(os.environ))
         async with stdio_client(given) as (read, write):
             yield read, write
 

@@ -54,12 +54,21 @@ def _install(where: Path, wanted: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def run(packages: Path, *words: str, env: dict[str, str]) -> str:
-    """Run Python with these packages and without ours; return what it prints."""
+# Not by PYTHONPATH: what the script starts would have these packages too.
+_RUN = """
+import runpy, sys
+packages, *sys.argv = sys.argv[1:]
+sys.path[:0] = [sys.argv[0].rpartition("/")[0], packages]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def run(packages: Path, script: Path, *words: str, env: dict[str, str]) -> str:
+    """Run a script with these packages and without ours; return what it prints."""
     done = subprocess.run(
-        # Without its site there is nothing of the environment we are tested in.
-        [sys.executable, "-S", *words],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(packages), **env},
+        # Without its site Python has nothing of the environment we are tested in.
+        [sys.executable, "-S", "-c", _RUN, str(packages), str(script), *words],
+        env={"PATH": os.environ["PATH"], **env},
         capture_output=True,
         text=True,
         timeout=120,

@@ -18,7 +18,7 @@ from other_environment import installed, run
 from backstory.faces.mcp.http import McpApp
 from backstory.tools.schemas import Format, projection
 
-HERE = Path(__file__).parent
+CLIENT = Path(__file__).with_name("mcp_client_1x.py")
 SERVE = ["-m", "backstory", "mcp", "--lead", "ana-2"]
 
 
@@ -125,13 +125,11 @@ def assert_served(told, database):
 
 
 def test_a_client_of_the_line_before_books_over_stdio(terminal, packages, database):
-    env = {**terminal.environment(), "PYTHONDONTWRITEBYTECODE": "1"}
-    script = str(HERE / "mcp_client_1x.py")
-    assert_served(run(packages, script, "stdio", sys.executable, *SERVE, env=env), database)
+    env = terminal.environment()
+    assert_served(run(packages, CLIENT, "stdio", sys.executable, *SERVE, env=env), database)
 
 
 def test_a_client_of_the_line_before_books_over_http(packages, database):
     office = Office(database)
     with served(McpApp(office.access.session)) as url:
-        script = str(HERE / "mcp_client_1x.py")
-        assert_served(run(packages, script, "http", url, office.token("ana-2"), env={}), database)
+        assert_served(run(packages, CLIENT, "http", url, office.token("ana-2"), env={}), database)
