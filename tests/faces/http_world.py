@@ -5,7 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from starlette.testclient import TestClient
 
 from backstory.app import App
 from backstory.config import Settings
-from backstory.faces.http.application import create_app
+from backstory.faces.http.application import Mounted, create_app
 from backstory.faces.http.service import HttpOptions
 from backstory.model import KeyProfile
 from backstory.store.keys import create_key
@@ -117,14 +118,21 @@ def problem(answer: httpx2.Response, status: int) -> dict[str, Any]:
 
 @contextmanager
 def served(
-    url: str, home: Path, *, options: HttpOptions = FREE, memory: bool = True
+    url: str,
+    home: Path,
+    *,
+    options: HttpOptions = FREE,
+    memory: bool = True,
+    mounts: Sequence[Mounted] = (),
 ) -> Iterator[Business]:
     """Serve a database that has our schema, in this process."""
     settings = Settings(DATABASE_URL=url, home=home, CONTEXT_MEMORY_ENABLED=memory)
     app = App(settings, connections=options.threads + 2)
     try:
         with TestClient(
-            create_app(app, options=options), base_url="http://127.0.0.1", follow_redirects=False
+            create_app(app, options=options, mounts=mounts),
+            base_url="http://127.0.0.1",
+            follow_redirects=False,
         ) as client:
             yield Business(client, app)
     finally:
@@ -135,30 +143,28 @@ class Process:
     """`backstory serve` as a process of its own."""
 
     def __init__(self, url: str, home: Path, *words: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "backstory", "serve", "--port", "0", *words],
-            env={"PATH": os.environ["PATH"], "HOME": str(home), "DATABASE_URL": url}
-            | {"BACKSTORY_HOME": str(home), "CONTEXT_MEMORY_ENABLED": "true"}
-            | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stderr is not None
-        said = ""
-        for line in self.process.stderr:
-            said += line
-            if found := re.search(r"http://\S+:\d+", line):
-                self.url = found[0]
-                break
-        else:
-            raise AssertionError(said)
+        self._said = home / "serve.err"
+        with self._said.open("w") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "backstory", "serve", "--port", "0", *words],
+                env={"PATH": os.environ["PATH"], "HOME": str(home), "DATABASE_URL": url}
+                | {"BACKSTORY_HOME": str(home), "CONTEXT_MEMORY_ENABLED": "true"}
+                | environment,
+                stderr=said,
+            )
+        while not (found := re.search(r"http://[^/\s]+:\d+", self.said())):
+            assert self.process.poll() is None, self.said()
+            time.sleep(0.02)
+        self.url = found[0]
 
-    def end(self, by: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Ask it to end; return its exit code and what it wrote on its way."""
+    def said(self) -> str:
+        """Return what it wrote so far."""
+        return self._said.read_text()
+
+    def end(self, by: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to end, and return its exit code."""
         self.process.send_signal(by)
-        out, err = self.process.communicate(timeout=40)
-        return self.process.returncode, out + err
+        return self.process.wait(timeout=40)
 
     def __enter__(self) -> Self:
         return self
@@ -166,4 +172,4 @@ class Process:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()

@@ -1,13 +1,16 @@
 """The edge of HTTP: how much may be asked, what every answer carries, and what a fault says."""
 
 import logging
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 from http_world import FREE, event, problem, served
 from sqlalchemy import text
+from starlette.responses import PlainTextResponse
 
 from backstory.errors import Transient
+from backstory.faces.http.application import Mounted
 from backstory.faces.http.limits import Buckets, Rate
 from backstory.store.engine import Database, translated
 
@@ -132,6 +135,34 @@ def test_every_answer_has_the_headers_that_protect(business, method, path, statu
     assert "server" not in answer.headers
     assert not any(name.startswith("access-control") for name in answer.headers)
     assert ("allow" in answer.headers) == (status == 405)
+
+
+# --- what is mounted -------------------------------------------------------------------------
+
+
+def test_what_is_mounted_lives_with_the_server_and_counts_with_it(database_url, tmp_path):
+    lived = []
+
+    @asynccontextmanager
+    async def running():
+        lived.append("begun")
+        yield
+        lived.append("ended")
+
+    async def other(scope, receive, send):
+        await PlainTextResponse("served")(scope, receive, send)
+
+    mounts = [Mounted("/other", other, running)]
+    options = replace(FREE, session_rate=1)
+    with served(database_url, tmp_path, options=options, mounts=mounts) as business:
+        answers = [business.ask("POST", "/other", "bst_x") for _ in range(3)]
+        assert [each.status_code for each in answers] == [200, 200, 429]
+        problem(answers[2], 429)
+        assert answers[0].headers["cache-control"] == "no-store"
+        said = business.ask("GET", "/metrics", business.staff).text
+        assert 'route="/other",status="200"} 2.0' in said
+        assert lived == ["begun"]
+    assert lived == ["begun", "ended"]
 
 
 # --- faults ----------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
 """`backstory serve` as a process: where it listens, how it ends, that nothing accepted is lost."""
 
-import json
-import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx2
 import psycopg
@@ -37,10 +37,9 @@ def test_it_listens_on_this_machine_and_says_where_and_what_to_do_first(database
     with Process(database_url, tmp_path) as server:
         assert server.url.startswith("http://127.0.0.1:")
         assert httpx2.get(f"{server.url}/healthz").json() == {"alive": True}
-        code, said = server.end()
-    assert code == 0
-    assert "backstory key create" in said
-    assert "Traceback" not in said
+        assert server.end() == 0
+        assert "backstory key create" in server.said()
+        assert "Traceback" not in server.said()
 
 
 def test_it_makes_the_schema_it_needs(empty_database_url, tmp_path):
@@ -86,8 +85,7 @@ def test_what_was_accepted_is_answered_and_written_before_it_ends(database_url, 
         lock.close()
         for client in clients:
             client.join()
-        _, said = server.process.communicate(timeout=30)
-        assert server.process.returncode == 0, said
+        assert server.process.wait(timeout=30) == 0, server.said()
     assert answers == ["created"] * 8
     assert count(database_url, "e-1_") == 8
 
@@ -142,30 +140,16 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def serve(url, home, *words):
-    return subprocess.run(
-        [sys.executable, "-m", "backstory", "serve", *words],
-        env={"PATH": os.environ["PATH"], "HOME": str(home), "DATABASE_URL": url}
-        | {"BACKSTORY_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_an_address_that_cannot_be_had_is_refused_in_words(database_url, tmp_path):
+def test_an_address_that_cannot_be_had_is_refused_in_words(terminal):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        refused = serve(database_url, tmp_path, "--port", port, "--json")
-    assert refused.returncode == 2
-    assert port in json.loads(refused.stdout)["error"]["message"]
-    refused = serve(database_url, tmp_path, "--host", "no.such.host.invalid", "--port", "0")
-    assert refused.returncode == 2
-    assert "no.such.host.invalid" in refused.stderr
-    assert "Traceback" not in refused.stderr
+        refused = terminal.type("serve", "--port", port, "--json")
+    assert refused.code == 2
+    assert port in refused.json["error"]["message"]
+    refused = terminal.type("serve", "--host", "no.such.host.invalid", "--port", "0")
+    assert (refused.code, "no.such.host.invalid" in refused.err) == (2, True)
 
 
 def test_tools_over_mcp_and_over_http_are_of_one_session(database_url, tmp_path, keys):
@@ -189,3 +173,24 @@ def test_tools_over_mcp_and_over_http_are_of_one_session(database_url, tmp_path,
         server.end()
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT title FROM backstory.jobs").fetchall() == [("Garage",)]
+
+
+def test_the_page_of_the_docs_can_be_followed(database_url, tmp_path):
+    if shutil.which("curl") is None:
+        pytest.skip("there is no curl on this machine")
+    page = (Path(__file__).parents[2] / "docs" / "http.md").read_text(encoding="utf-8")
+    _, journey = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    with served(database_url, tmp_path) as business:
+        key = business.agent
+    with Process(database_url, tmp_path) as server:
+        script = journey.replace("http://127.0.0.1:8080", server.url)
+        done = subprocess.run(
+            ["/bin/sh", "-ec", script.replace("bsk_agent_...", key)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        server.end()
+    recorded, called = re.findall(r'"outcome":"(\w+)"', done.stdout)
+    assert (recorded, called) == ("created", "created"), done.stdout

@@ -8,13 +8,15 @@ from typing import Any
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.datastructures import Headers
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backstory.app import App
 from backstory.faces.http import context, events, health, reading, sessions
+from backstory.faces.http.callers import credential
 from backstory.faces.http.edge import Edge
-from backstory.faces.http.problems import Problem, install
+from backstory.faces.http.problems import Problem, TooMuch, install, of_error
 from backstory.faces.http.service import HttpOptions, Service
 from backstory.faces.http.tools import tool_routes
 from backstory.tools.access import Access
@@ -72,11 +74,26 @@ def create_app(
     ):
         made.include_router(router)
     for mounted in mounts:
-        made.router.routes.append(Route(mounted.path, endpoint=mounted.app))
+        made.router.routes.append(Route(mounted.path, endpoint=_Guarded(mounted, service)))
     install(made)
     made.add_middleware(Edge, metrics=service.metrics, largest=_largest(options))
     _describe(made)
     return made
+
+
+class _Guarded:
+    """What is mounted, as often as a session may ask, and counted under its path."""
+
+    def __init__(self, mounted: Mounted, service: Service) -> None:
+        self.path = mounted.path
+        self._app = mounted.app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["route"] = self
+        seconds = self._service.sessions.wait(credential(Headers(scope=scope)))
+        answer = of_error(TooMuch(seconds)) if seconds else self._app
+        await answer(scope, receive, send)
 
 
 def _lifespan(

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 
 from backstory.errors import NotAllowed, NotRecognized
 from backstory.faces.http.limits import Buckets
@@ -57,7 +58,7 @@ async def staff_or_session(
     _token: Annotated[object, Security(_TOKEN)],
 ) -> ApiKey | Session:
     """Return the staff's key or the session that asks."""
-    if _credential(request).startswith(TOKEN_PREFIX):
+    if credential(request.headers).startswith(TOKEN_PREFIX):
         return await _session(request, service_of(request))
     return _of_staff(await _key(request, service_of(request)))
 
@@ -68,7 +69,7 @@ async def anyone_known(
     _token: Annotated[object, Security(_TOKEN)],
 ) -> ApiKey | Session:
     """Return whoever asks, if it is known at all."""
-    if _credential(request).startswith(TOKEN_PREFIX):
+    if credential(request.headers).startswith(TOKEN_PREFIX):
         return await _session(request, service_of(request))
     return await _key(request, service_of(request))
 
@@ -81,7 +82,7 @@ Known = Annotated[ApiKey | Session, Depends(anyone_known)]
 
 
 async def _key(request: Request, service: Service) -> ApiKey:
-    text = _credential(request)
+    text = credential(request.headers)
     key = service.access.remembered_key(text)
     if key is None:
         key = await _looked_up(request, service, text)
@@ -99,7 +100,7 @@ async def _looked_up(request: Request, service: Service, text: str) -> ApiKey:
 
 
 async def _session(request: Request, service: Service) -> Session:
-    token = _credential(request)
+    token = credential(request.headers)
     session = service.access.remembered_session(token)
     if session is None:
         session = await run_in_threadpool(service.access.session, token)
@@ -107,8 +108,9 @@ async def _session(request: Request, service: Service) -> Session:
     return session
 
 
-def _credential(request: Request) -> str:
-    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+def credential(headers: Headers) -> str:
+    """Return what stands behind Bearer, nothing if that is not there."""
+    scheme, _, text = headers.get("authorization", "").partition(" ")
     return text.strip() if scheme.lower() == "bearer" else ""
 
 
