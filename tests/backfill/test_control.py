@@ -250,7 +250,7 @@ from backstory.store.engine import Database
 
 if __name__ == "__main__":
     url, home, audit, leads = sys.argv[1:]
-    Sizes(partition_bytes=4000).apply()
+    Sizes(partition_bytes=1000).apply()
     options = BackfillOptions(audit=(audit,), leads=(leads,), workers=2)
     try:
         journey.start(Database.open(url, "backstory"), Path(home), options)
@@ -266,7 +266,7 @@ def test_a_keyboard_interrupt_leaves_a_run_of_several_workers_paused(
     script.write_text(INTERRUPTED)
     world.run(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN PERFORM pg_sleep(0.8); RETURN NULL; END $$",
+        "$$ BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END $$",
         "CREATE TRIGGER slow AFTER INSERT ON messages EXECUTE FUNCTION slow()",
     )
     options = world.options(RECORDS, LEADS)
