@@ -18,6 +18,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
+from tiny_model import make_model
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -33,6 +34,7 @@ from backstory.faces.cli.commands import shell
 from backstory.faces.cli.ending import ExitCode
 from backstory.model import SkipReason
 from backstory.sample import paths
+from backstory.search.embed import DEFAULT_MODEL, MODELS
 from backstory.store.embedded import binaries
 from backstory.store.engine import Database
 from backstory.store.schema import upgrade
@@ -262,6 +264,8 @@ def prepare(place: Place, command: str, line: str) -> str:
         pause_a_run(place)
     if command == "pause":
         place.do("UPDATE backfill_runs SET status = 'running' WHERE status = 'paused'")
+    if command == "embed":
+        make_model(place.home / "home" / MODELS / DEFAULT_MODEL)
     if command == "demo":
         assert place.follow("backstory demo")[0] == ExitCode.DONE
     if "pg_restore" in line and not (place.home / "backstory.dump").exists():

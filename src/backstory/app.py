@@ -14,7 +14,9 @@ from backstory.live.reading import Event, LiveOptions
 from backstory.live.record import record_event
 from backstory.live.writing import Recorded
 from backstory.memory.context import DEFAULT_BUDGET, ContextPack
+from backstory.search.embed import Embedder, EmbeddingSettings, find_embedder
 from backstory.store import embedded, schema
+from backstory.store.embeddings import serving_model
 from backstory.store.engine import Database, translated
 from backstory.tools.session import Rules, Session, open_session
 
@@ -35,6 +37,7 @@ class App:
     statement_seconds: float | None = None
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
     _database: Database | None = field(default=None, repr=False)
+    _embedder: Embedder | None = field(default=None, repr=False)
 
     @property
     def home(self) -> Path:
@@ -118,6 +121,27 @@ class App:
         return Rules(
             memory_enabled=self.settings.context_memory_enabled, region=self.settings.region
         )
+
+    @property
+    def embedding(self) -> EmbeddingSettings:
+        """Which model embeds, by the settings."""
+        given = self.settings
+        key = given.embedding_key.get_secret_value() if given.embedding_key else None
+        return EmbeddingSettings(given.embedding_model, given.embedding_url, key)
+
+    def embedder(self) -> Embedder | None:
+        """Return the model by which messages have been embedded, loaded once; None without one.
+
+        None also where it is not to be had any more: recall then goes by words.
+        """
+        database = self.for_reading()
+        with translated(), database.engine.connect() as connection:
+            serving = serving_model(connection)
+        if serving is None:
+            return None
+        if self._embedder is None or self._embedder.name != serving.name:
+            self._embedder = find_embedder(self.embedding, self.home, name=serving.name)
+        return self._embedder
 
     @cached_property
     def _upgraded(self) -> Database:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backstory.errors import UsageError
@@ -21,6 +21,10 @@ class Settings(BaseSettings):
     `db_linger` (BACKSTORY_DB_LINGER): seconds the embedded server outlives its last user.
     `context_memory_enabled` (CONTEXT_MEMORY_ENABLED): whether agents are offered memory at all.
     `region` (BACKSTORY_REGION): reads phones without a country code, ISO 3166.
+    `embedding_model` (BACKSTORY_EMBEDDING_MODEL): a model's name below the home, its directory, or
+    its name at the service.
+    `embedding_url` (BACKSTORY_EMBEDDING_URL): an OpenAI-compatible service that embeds, as
+    `https://host/v1`; `embedding_key` (BACKSTORY_EMBEDDING_KEY) is its key.
     """
 
     model_config = SettingsConfigDict(env_prefix="BACKSTORY_", frozen=True, extra="ignore")
@@ -31,13 +35,16 @@ class Settings(BaseSettings):
     db_linger: float = Field(default=600.0, ge=0)
     context_memory_enabled: bool = Field(default=False, validation_alias="CONTEXT_MEMORY_ENABLED")
     region: str = Field(default="US", pattern=r"^[A-Z]{2}$")
+    embedding_model: str = Field(default="all-minilm-l6-v2-int8", min_length=1)
+    embedding_url: str | None = Field(default=None)
+    embedding_key: SecretStr | None = Field(default=None)
 
     @field_validator("database_schema")
     @classmethod
     def _schema_is_a_plain_name(cls, name: str) -> str:
         return check_schema_name(name)
 
-    @field_validator("database_url")
+    @field_validator("database_url", "embedding_url")
     @classmethod
     def _blank_is_none(cls, url: str | None) -> str | None:
         return url or None

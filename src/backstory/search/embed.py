@@ -87,3 +87,8 @@ def model_directory(model: str, home: Path) -> Path | None:
         if (directory / "tokenizer.json").is_file():
             return directory.absolute()
     return None
+
+
+def local_models(home: Path) -> list[str]:
+    """Return the names of the models below the home."""
+    return sorted(file.parent.name for file in (home / MODELS).glob("[!.]*/tokenizer.json"))

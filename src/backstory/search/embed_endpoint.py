@@ -1,22 +1,16 @@
-"""Embeds through an OpenAI-compatible `/embeddings` endpoint, with time limits and retries."""
+"""Embeds through an OpenAI-compatible `/embeddings` endpoint."""
 
 import math
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 
-from backstory.errors import ModelError, ModelUnreachable, UsageError
+from backstory.errors import ModelError
+from backstory.search.service import Service
 
 _BATCH = 64
-_TRIES = 4
-_TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
-_FIRST_WAIT_SECONDS = 0.5
-_LONGEST_WAIT_SECONDS = 20.0
-_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
 class EndpointEmbedder:
@@ -34,13 +28,8 @@ class EndpointEmbedder:
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        host = urlsplit(url).hostname
-        if urlsplit(url).scheme not in {"http", "https"} or host is None:
-            raise UsageError(f"{url!r} is no address of an endpoint: use https://host/v1.")
-        self._url = url.rstrip("/") + "/embeddings"
-        self._model, self._host, self._sleep = model, host, sleep
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx2.Client(timeout=_TIMEOUT, headers=headers, transport=transport)
+        self._service = Service(url, key=key, transport=transport, sleep=sleep)
+        self._model, self._host = model, self._service.host
 
     @property
     def name(self) -> str:
@@ -61,7 +50,8 @@ class EndpointEmbedder:
         return found
 
     def _batch(self, texts: list[str]) -> list[list[float]]:
-        answer = self._ask({"model": self._model, "input": texts, "encoding_format": "float"})
+        asked = {"model": self._model, "input": texts, "encoding_format": "float"}
+        answer = self._service.ask("embeddings", asked, to="embed")
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = [[float(value) for value in row["embedding"]] for row in rows]
@@ -70,46 +60,6 @@ class EndpointEmbedder:
         if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) != 1:
             raise ModelError(f"{self._host} gave {len(vectors)} vectors for {len(texts)} texts.")
         return [_unit(vector) for vector in vectors]
-
-    def _ask(self, body: dict[str, Any]) -> Any:
-        """Ask until it answers; wait longer each time, or as long as the service says."""
-        wait, said = _FIRST_WAIT_SECONDS, ""
-        for attempt in range(_TRIES):
-            if attempt:
-                self._sleep(wait)
-                wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
-            try:
-                answer = self._client.post(self._url, json=body)
-            except httpx2.TransportError as failed:
-                said = str(failed) or type(failed).__name__
-                continue
-            if answer.status_code in _BUSY:
-                said = f"it said {answer.status_code}"
-                wait = max(wait, _retry_after(answer.headers.get("retry-after")))
-                continue
-            return self._read(answer)
-        raise ModelUnreachable(
-            f"{self._host} does not embed now ({said}, {_TRIES} tries): the same call may be "
-            "repeated."
-        )
-
-    def _read(self, answer: httpx2.Response) -> Any:
-        if answer.is_error:
-            raise ModelError(
-                f"{self._host} refused to embed ({answer.status_code}): {answer.text[:200]}"
-            )
-        try:
-            return answer.json()
-        except ValueError as bad:
-            raise ModelError(f"{self._host} did not answer with JSON.") from bad
-
-
-def _retry_after(written: str | None) -> float:
-    """Read how many seconds a service wants to be left alone, within reason."""
-    try:
-        return min(max(float(written or 0), 0.0), _LONGEST_WAIT_SECONDS)
-    except ValueError:
-        return 0.0
 
 
 def _unit(vector: list[float]) -> list[float]:

@@ -87,9 +87,12 @@ class LocalEmbedder:
             pooled = hidden[:, 0]
         else:
             weights = mask[:, :, None].astype(hidden.dtype)
-            pooled = (hidden * weights).sum(axis=1) / weights.sum(axis=1)
-        lengths = numpy.linalg.norm(pooled, axis=1, keepdims=True)
-        unit: list[list[float]] = (pooled / numpy.maximum(lengths, 1e-12)).tolist()
+            pooled = (hidden * weights).sum(axis=1) / numpy.maximum(weights.sum(axis=1), 1)
+        # A text without a word has no direction of its own; nearness to none has no value.
+        pooled = numpy.where(pooled.any(axis=1, keepdims=True), pooled, 1.0)
+        unit: list[list[float]] = (
+            pooled / numpy.linalg.norm(pooled, axis=1, keepdims=True)
+        ).tolist()
         return unit
 
     @cached_property

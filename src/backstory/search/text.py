@@ -7,6 +7,7 @@ pages then go through one block after the other, and still show every match once
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -99,7 +100,7 @@ def search_messages(connection: Connection, query: SearchQuery) -> SearchAnswer:
 
     Sets `jit` and `work_mem` for the rest of the caller's transaction, and writes nothing.
     """
-    search = _Search(connection, _scope(query), query)
+    search = _Search(connection, scope_of(query), query)
     digest = _digest(query)
     start = decode(query.after, digest) if query.after else Cursor()
     if start.after is None:
@@ -169,14 +170,19 @@ def _within(scope: store.Scope, block: Block) -> store.Scope:
 
 def _answer(search: _Search, block: Block, page: store.Candidates, digest: str) -> SearchAnswer:
     keys = page.keys[: search.query.limit]
-    rows = store.found(search.connection, search.scope.text, [key.id for key in keys])
     return SearchAnswer(
-        hits=tuple(_hit(rows[key.id], key) for key in keys if key.id in rows),
+        hits=hits_of(search.connection, search.scope.text, keys),
         next=_next(search, block, page, digest),
         total_at_least=block.seen + page.ranked,
         capped=block.partial,
         note=_note(block, page.ranked) if block.partial else None,
     )
+
+
+def hits_of(connection: Connection, words: str, keys: Sequence[store.Key]) -> tuple[Hit, ...]:
+    """Return what a reader sees at these places; what was taken away meanwhile is left out."""
+    rows = store.found(connection, words, [key.id for key in keys])
+    return tuple(_hit(rows[key.id], key) for key in keys if key.id in rows)
 
 
 def _next(search: _Search, block: Block, page: store.Candidates, digest: str) -> str | None:
@@ -217,7 +223,7 @@ def _hit(row: store.Found, key: store.Key) -> Hit:
     )
 
 
-def _scope(query: SearchQuery) -> store.Scope:
+def scope_of(query: SearchQuery) -> store.Scope:
     """Check a query, and put it in the words of the store."""
     words = clean_text(query.text)[0].strip()
     if not words:

@@ -3,13 +3,16 @@
 import hashlib
 import uuid
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import asdict
+from functools import cache
+from typing import Any, NamedTuple
 
 from psycopg import sql as compose
-from sqlalchemy import Connection
+from sqlalchemy import Connection, TextClause, text
 
 from backstory.store.engine import driver_of, translated
-from backstory.store.statements import sql
+from backstory.store.search import Key, Scope
+from backstory.store.statements import sql, statements
 
 # What HNSW takes of half precision; longer vectors are searched one by one.
 _MOST_INDEXED = 4_000
@@ -37,6 +40,15 @@ class Model(NamedTuple):
     dimensions: int
 
 
+class StoredModel(NamedTuple):
+    """A model that has embedded so many messages; `complete` once a run has come to its end."""
+
+    name: str
+    dimensions: int
+    messages: int
+    complete: bool
+
+
 class OfRun(NamedTuple):
     """What a run has left: vectors, and models that it completed."""
 
@@ -62,18 +74,18 @@ def next_texts(
 
 def add(
     connection: Connection,
-    texts: Sequence[Text],
+    said: Sequence[Text],
     vectors: Sequence[Sequence[float]],
     *,
     model: str,
     run_id: uuid.UUID,
 ) -> None:
-    """Keep a vector for each text."""
+    """Keep a vector for each text that was `said`."""
     given = {
         "model": model,
         "run_id": run_id,
-        "ids": [text.message_id for text in texts],
-        "hashes": [text.content_hash for text in texts],
+        "ids": [each.message_id for each in said],
+        "hashes": [each.content_hash for each in said],
         "vectors": [as_halfvec(vector) for vector in vectors],
     }
     with translated():
@@ -107,6 +119,12 @@ def serving_model(connection: Connection) -> Model | None:
     return Model(*row) if row else None
 
 
+def models(connection: Connection) -> list[StoredModel]:
+    """Return the models that have embedded messages, the last one first."""
+    with translated():
+        return [StoredModel(*row) for row in connection.execute(sql("embedding_models"))]
+
+
 def complete(connection: Connection, model: Model, *, run_id: uuid.UUID) -> None:
     """Let a model serve, with an index of its own for the whole business."""
     if model.dimensions <= _MOST_INDEXED:
@@ -127,6 +145,49 @@ def _index(connection: Connection, model: Model) -> None:
     )
     with translated():
         driver_of(connection).execute(statement)
+
+
+def nearest(
+    connection: Connection, scope: Scope, vector: Sequence[float], *, model: Model, limit: int
+) -> list[Key]:
+    """Return the places of the messages nearest in meaning in a scope, the cosine as the score.
+
+    Through the model's index; where filters leave too little of what it finds, or one customer or
+    lead is asked for, the scope is looked at as a whole, so that nothing is ever missing.
+    """
+    asked = asdict(scope) | {
+        "vector": as_halfvec(vector),
+        "model": model.name,
+        "limit": limit,
+    }
+    with translated():
+        if scope.customer_id is None and scope.lead_id is None:
+            connection.execute(sql("tune_for_meaning"))
+            found = _keys(connection, _by_index(model.dimensions), asked)
+            if len(found) == limit:
+                return found
+        return _keys(connection, sql("nearest_exactly"), asked)
+
+
+def _keys(connection: Connection, statement: TextClause, asked: dict[str, Any]) -> list[Key]:
+    rows = connection.execute(statement, asked)
+    return [Key(row.cosine, row.created_at, row.id) for row in rows]
+
+
+@cache
+def _by_index(dimensions: int) -> TextClause:
+    """Return the statement for vectors of a length, which an index on a cast has to be told."""
+    body = statements()["nearest_by_index"].body
+    return text(body.replace("halfvec(1)", f"halfvec({dimensions})"))
+
+
+def cosines(
+    connection: Connection, vector: Sequence[float], ids: Sequence[uuid.UUID], *, model: str
+) -> dict[uuid.UUID, float]:
+    """Return how near some messages are in meaning, by id."""
+    asked = {"vector": as_halfvec(vector), "model": model, "ids": list(ids)}
+    with translated():
+        return {row.id: row.cosine for row in connection.execute(sql("cosines_of"), asked)}
 
 
 def of_run(connection: Connection, run_id: uuid.UUID) -> OfRun:

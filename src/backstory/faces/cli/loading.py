@@ -11,7 +11,7 @@ from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.ending import ExitCode, fail
 from backstory.faces.cli.groups import LOAD, shell
 from backstory.faces.cli.lesson import Lesson
-from backstory.model import RunWish
+from backstory.model import RunMode, RunWish
 
 if TYPE_CHECKING:
     from backstory.backfill.options import BackfillOptions
@@ -167,9 +167,15 @@ def resume(
 ) -> ExitCode:
     """Continue a run that was paused, failed or killed, where it stands; nothing is done twice."""
     from backstory.backfill import journey
+    from backstory.faces.cli.embedding import resume_embedding
+    from backstory.runs.run import get_run
 
     with call.app() as app:
         database = app.for_reading()
+        with database.engine.connect() as connection:
+            found = get_run(connection, run)
+        if found.mode is RunMode.EMBED:
+            return resume_embedding(call, app, str(found.id), found.options["model"])
         return carry_out(call, lambda told: journey.resume(database, run, told))
 
 
@@ -189,13 +195,13 @@ def carry_out(call: Call, go: "Callable[[Listener], Report]") -> ExitCode:
         with call.progress() as listener:
             report = go(listener)
     except Interrupted as stopped:
-        return _stopped(call, stopped)
+        return stopped_run(call, stopped)
     title = f"Run {report.run_id[:8]} is done" if report.run_id else "Done"
     call.answer(report.as_json(), report_view(report, title), next_steps(report))
     return ExitCode.DONE if report.clean else ExitCode.FINDINGS
 
 
-def _stopped(call: Call, stopped: Interrupted) -> ExitCode:
+def stopped_run(call: Call, stopped: Interrupted) -> ExitCode:
     """Say what became of a run that was asked to pause or to stop, and how it goes on."""
     run = (stopped.run_id or "last")[:8]
     canceled = stopped.wish == RunWish.CANCEL

@@ -13,7 +13,7 @@ from backstory.errors import UsageError
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.groups import LOOK, shell
 from backstory.faces.cli.lesson import Lesson
-from backstory.model import Channel, MessageKind, Role
+from backstory.model import Channel, MessageKind, Role, SearchMode
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -45,9 +45,10 @@ class Query(Lesson):
     backstory search quote
     backstory search '"hot tub" -spa' --role user --since 2026-01-01
     backstory search 'gate or code' --customer 5d0c6a1e --limit 5 --json
+    backstory search 'how do I get in' --mode text
     """,
 )
-def search(
+def search_command(
     call: Call,
     *,
     query: Annotated[
@@ -81,11 +82,20 @@ def search(
     after: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Go on behind the page before.")
     ] = None,
+    mode: Annotated[
+        SearchMode,
+        typer.Option(metavar="MODE", help="text, semantic (by meaning), or hybrid (both)."),
+    ] = SearchMode.TEXT,
 ) -> None:
-    """Find messages by their words, the best first."""
+    """Find messages by their words, by their meaning or by both, the best first."""
     from backstory.faces.cli.reading_views import answer_json, answer_view
-    from backstory.search.text import SearchQuery, search_messages
+    from backstory.search.semantic import search
+    from backstory.search.text import SearchQuery
 
+    embedder = None
+    if mode is not SearchMode.TEXT:
+        with call.app() as app:
+            embedder = app.embedder()
     with call.reading() as connection:
         asked = SearchQuery(
             text=query,
@@ -99,7 +109,7 @@ def search(
             limit=limit,
             after=after,
         )
-        answer = search_messages(connection, asked)
+        answer = search(connection, asked, mode=mode, embedder=embedder)
     call.answer(answer_json(answer), answer_view(answer, asked))
 
 

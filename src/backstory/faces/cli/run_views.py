@@ -19,7 +19,7 @@ from backstory.faces.cli.screen import (
     table,
     text,
 )
-from backstory.model import RunStatus, RunWish
+from backstory.model import RunMode, RunStatus, RunWish
 from backstory.runs.run import TRANSITIONS, Run
 
 _STYLES = {
@@ -69,8 +69,10 @@ def list_view(found: list[tuple[Run, bool]]) -> RenderableType:
             _status(run, interrupted=interrupted),
             moment(run.created_at),
             "-" if run.records_read is None else count(run.records_read),
-            count(report["messages_created"]) if report else "-",
-            count(report["records_quarantined"] + len(report["errors"])) if report else "-",
+            count(_made(run)) if report else "-",
+            count(report.get("records_quarantined", 0) + len(report.get("errors", ())))
+            if report
+            else "-",
             duration(sum(run.seconds_by_step.values())),
         )
     lost = [run for run, interrupted in found if interrupted]
@@ -78,6 +80,13 @@ def list_view(found: list[tuple[Run, bool]]) -> RenderableType:
         return made
     way_on = (f"backstory resume {str(lost[0].id)[:8]}", "cyan")
     return Group(made, hint("The process of an interrupted run is gone: ", way_on, " goes on."))
+
+
+def _made(run: Run) -> int:
+    """Return how many messages a finished run made or embedded."""
+    report = run.report or {}
+    made: int = report["embedded" if run.mode is RunMode.EMBED else "messages_created"]
+    return made
 
 
 def _status(run: Run, *, interrupted: bool) -> Text:
@@ -95,13 +104,15 @@ def run_view(
     rows: list[tuple[str, RenderableType]] = [
         ("status", _status(run, interrupted=interrupted)),
         ("begun", f"{moment(run.created_at)} UTC on {run.host}"),
-        ("log", one_line(run.log)),
+        ("log", one_line(run.log) or "none: it embeds"),
         ("audit", one_line(", ".join(run.options.get("audit", ())))),
         ("leads", one_line(", ".join(run.options.get("leads", ())) or "derived from the log")),
     ]
     rows += [(f"{name} stage", _stage_line(stage)) for name, stage in stages.items()]
     shown = []
-    if run.report:
+    if run.report and run.mode is RunMode.EMBED:
+        rows.append(("embedded", f"{count(_made(run))} messages, by {run.options['model']}"))
+    elif run.report:
         report = report_from(run.report)
         rows += report_facts(report)
         shown = notices(report)

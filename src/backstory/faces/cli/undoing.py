@@ -9,6 +9,7 @@ from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.ending import ExitCode
 from backstory.faces.cli.groups import LOAD, shell
 from backstory.faces.cli.run_control import RunArgument
+from backstory.model import RunMode
 
 if TYPE_CHECKING:
     from backstory.backfill.rollback import RollbackPlan
@@ -41,10 +42,16 @@ def rollback(
     that as well.
     """
     from backstory.backfill import rollback as undo
+    from backstory.faces.cli.embedding import undo_embedding
     from backstory.faces.cli.undoing_views import plan_view, report_view
+    from backstory.runs.run import get_run
 
     with call.app() as app:
         database = app.for_reading()
+        with database.engine.connect() as connection:
+            found = get_run(connection, run)
+        if found.mode is RunMode.EMBED:
+            return undo_embedding(call, app, found, dry_run=dry_run)
         plan = _look(database, run)
         blocked = bool(plan.blockers) and not force
         if dry_run or blocked:

@@ -54,6 +54,14 @@ WHERE k.completed_at IS NOT NULL
 ORDER BY k.completed_at DESC, k.name
 LIMIT 1;
 
+-- name: embedding_models
+-- The models that have embedded messages, how many, and whether they are complete.
+SELECT k.name, k.dimensions,
+       (SELECT count(*) FROM embeddings AS e WHERE e.model = k.name) AS messages,
+       k.completed_at IS NOT NULL AS complete
+FROM embedding_models AS k
+ORDER BY k.completed_at DESC NULLS LAST, k.name;
+
 -- name: model_dimensions
 -- How long the vectors of a model are that has been written down.
 SELECT k.dimensions FROM embedding_models AS k WHERE k.name = CAST(:name AS text);
@@ -83,3 +91,53 @@ RETURNING k.name;
 -- name: analyze_embeddings
 -- Tell the planner how many vectors there are.
 ANALYZE embeddings, embedding_models;
+
+-- name: tune_for_meaning
+-- For the transaction: go on in the index until enough of what it finds passes the filters.
+SELECT set_config('hnsw.iterative_scan', 'strict_order', true) AS scan,
+       set_config('hnsw.ef_search', '100', true) AS breadth, set_config('jit', 'off', true) AS jit;
+
+-- name: nearest_by_index
+-- The messages nearest in meaning in a scope, through a model's index; 1 stands for its dimensions.
+SELECT m.id, m.created_at,
+       1 - (CAST(e.vector AS halfvec(1)) <=> CAST(:vector AS halfvec(1))) AS cosine
+FROM embeddings AS e
+JOIN messages AS m ON m.id = e.message_id
+WHERE e.model = CAST(:model AS text)
+  AND (CAST(:role AS text) IS NULL OR m.role = CAST(:role AS text))
+  AND (CAST(:kind AS text) IS NULL OR m.kind = CAST(:kind AS text))
+  AND (CAST(:channel AS text) IS NULL OR EXISTS (
+        SELECT 1 FROM conversations AS c
+        WHERE c.id = m.conversation_id AND c.channel = CAST(:channel AS text)))
+  AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
+  AND (CAST(:until AS timestamptz) IS NULL OR m.created_at < CAST(:until AS timestamptz))
+ORDER BY CAST(e.vector AS halfvec(1)) <=> CAST(:vector AS halfvec(1))
+LIMIT CAST(:limit AS bigint);
+
+-- name: nearest_exactly
+-- The messages nearest in meaning in a scope, all of it looked at.
+WITH scope AS MATERIALIZED (
+    SELECT m.id, m.created_at, e.vector
+    FROM messages AS m
+    JOIN embeddings AS e ON e.message_id = m.id AND e.model = CAST(:model AS text)
+    WHERE (CAST(:customer_id AS uuid) IS NULL OR m.customer_id = CAST(:customer_id AS uuid))
+      AND (CAST(:lead_id AS uuid) IS NULL OR m.conversation_id = ANY (ARRAY(
+            SELECT c.id FROM conversations AS c WHERE c.lead_id = CAST(:lead_id AS uuid))))
+      AND (CAST(:role AS text) IS NULL OR m.role = CAST(:role AS text))
+      AND (CAST(:kind AS text) IS NULL OR m.kind = CAST(:kind AS text))
+      AND (CAST(:channel AS text) IS NULL OR EXISTS (
+            SELECT 1 FROM conversations AS c
+            WHERE c.id = m.conversation_id AND c.channel = CAST(:channel AS text)))
+      AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
+      AND (CAST(:until AS timestamptz) IS NULL OR m.created_at < CAST(:until AS timestamptz))
+)
+SELECT s.id, s.created_at, 1 - (s.vector <=> CAST(:vector AS halfvec)) AS cosine
+FROM scope AS s
+ORDER BY cosine DESC, s.created_at DESC, s.id DESC
+LIMIT CAST(:limit AS bigint);
+
+-- name: cosines_of
+-- How near some messages are in meaning; one that is not embedded is left out.
+SELECT e.message_id AS id, 1 - (e.vector <=> CAST(:vector AS halfvec)) AS cosine
+FROM embeddings AS e
+WHERE e.model = CAST(:model AS text) AND e.message_id = ANY (CAST(:ids AS uuid[]));

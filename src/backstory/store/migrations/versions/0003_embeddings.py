@@ -109,4 +109,11 @@ def _bring_pgvector() -> None:
             "(on Debian and Ubuntu postgresql-18-pgvector, with your version's number), then run "
             "`backstory db upgrade` again. Nothing was changed."
         )
-    op.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+    try:
+        op.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+    except sa.exc.ProgrammingError as refused:
+        raise DatabaseError(
+            "This role may not bring pgvector into the database: have an administrator run "
+            "CREATE EXTENSION vector SCHEMA public; there, then run `backstory db upgrade` again. "
+            "Nothing was changed."
+        ) from refused

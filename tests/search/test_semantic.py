@@ -1,0 +1,238 @@
+"""Search and recall by meaning: what words alone would miss, behind every filter."""
+
+from datetime import timedelta
+
+import pytest
+from search_world import NOON, add_lead, say
+from sqlalchemy import text
+from tiny_model import TOPICS, make_model
+
+from backstory.errors import ModelUnreachable, UsageError
+from backstory.model import Channel, Role, SearchMode
+from backstory.search import embed_run
+from backstory.search.embed_local import LocalEmbedder
+from backstory.search.recall import LARGE, recall
+from backstory.search.semantic import search
+from backstory.search.text import SearchQuery
+from backstory.store.engine import Database
+
+BOTH = (SearchMode.SEMANTIC, SearchMode.HYBRID)
+TALK = ("Nice to hear from you.", "The van is blue.", "Bring the terrier.", "It was wet.", "Bye.")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return LocalEmbedder(make_model(tmp_path_factory.mktemp("models") / "tiny"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return LocalEmbedder(make_model(tmp_path_factory.mktemp("models") / "new", topics=TOPICS[:3]))
+
+
+@pytest.fixture
+def database(database_url):
+    database = Database.open(database_url, "backstory")
+    yield database
+    database.engine.dispose()
+
+
+@pytest.fixture
+def world(database, tmp_path, tiny):
+    """Two customers; return the database and the first one's id."""
+    with database.engine.begin() as connection:
+        ann = add_lead(connection, "ann")
+        add_lead(connection, "bob", channel="sms")
+        say(connection, "ann", *TALK)
+        say(connection, "bob", *TALK, at=NOON + timedelta(days=1), role="assistant")
+    embed_run.start(database, tmp_path, tiny)
+    return database, ann
+
+
+def ask(database, text_, mode, embedder, **given):
+    with database.engine.connect() as connection:
+        return search(connection, SearchQuery(text_, **given), mode=mode, embedder=embedder)
+
+
+def contents(answer):
+    return [hit.snippet_plain() for hit in answer.hits]
+
+
+# --- recall ----------------------------------------------------------------------------------
+
+
+def test_recall_finds_what_is_meant_and_not_said(world, tiny):
+    database, ann = world
+    with database.engine.connect() as connection:
+        by_words = recall(connection, ann, "which vehicle?")
+        by_both = recall(connection, ann, "which vehicle?", embedder=tiny)
+    assert by_words.hits == ()
+    assert by_words.mode is SearchMode.TEXT
+    assert by_both.mode is SearchMode.HYBRID
+    assert by_both.hits[0].content == "The van is blue."
+    assert by_both.hits[0].parts["meaning"] > 0
+    assert by_both.hits[0].score == pytest.approx(sum(by_both.hits[0].parts.values()))
+
+
+def test_recall_by_meaning_alone_heeds_no_word(world, tiny):
+    database, ann = world
+    with database.engine.connect() as connection:
+        given = {"embedder": tiny, "mode": SearchMode.SEMANTIC}
+        hit = recall(connection, ann, "Bring the vehicle", **given).hits[0]
+    assert hit.content == "The van is blue."
+    assert not hit.parts.keys() & {"words", "nearby", "answer", "topic"}
+
+
+def test_a_message_that_is_not_embedded_yet_is_found_by_words(world, tiny):
+    database, ann = world
+    with database.engine.begin() as connection:
+        say(connection, "ann", "The gutter leaks.", at=NOON + timedelta(days=3))
+    with database.engine.connect() as connection:
+        hit = recall(connection, ann, "leaking gutter", embedder=tiny).hits[0]
+    assert hit.content == "The gutter leaks."
+
+
+def test_a_very_large_customer_is_asked_for_meaning_too(database, tmp_path, tiny):
+    with database.engine.begin() as connection:
+        ann = add_lead(connection, "ann")
+        filler = [f"Nothing but item{n}, again." for n in range(LARGE)]
+        say(connection, "ann", *filler, at=NOON - timedelta(days=90))
+        say(connection, "ann", *TALK)
+    embed_run.start(database, tmp_path, tiny)
+    with database.engine.connect() as connection:
+        found = recall(connection, ann, "which vehicle?", embedder=tiny)
+    assert found.ranked == LARGE + len(TALK)
+    assert found.hits[0].content == "The van is blue."
+
+
+def test_the_vectors_of_another_model_are_not_mixed_in(world, other, tiny):
+    database, ann = world
+    with database.engine.connect() as connection:
+        found = recall(connection, ann, "which vehicle?", embedder=other)
+        assert found.mode is SearchMode.TEXT
+        assert tiny.name in (found.note or "")
+        with pytest.raises(UsageError, match=other.name):
+            recall(connection, ann, "which vehicle?", embedder=other, mode=SearchMode.HYBRID)
+
+
+class Silent:
+    """A service that is away."""
+
+    def __init__(self, model):
+        self.name, self.dimensions = model.name, model.dimensions
+
+    def embed(self, texts, *, asking=False):
+        del texts, asking
+        raise ModelUnreachable("api.example.com does not embed now")
+
+
+def test_a_service_that_is_away_leaves_the_words(world, tiny):
+    database, ann = world
+    with database.engine.connect() as connection:
+        found = recall(connection, ann, "blue", embedder=Silent(tiny))
+        assert (found.mode, found.hits[0].content) == (SearchMode.TEXT, "The van is blue.")
+        assert "does not embed now" in (found.note or "")
+        with pytest.raises(ModelUnreachable):
+            recall(connection, ann, "blue", embedder=Silent(tiny), mode=SearchMode.SEMANTIC)
+
+
+def test_an_agent_sees_meaning_under_its_own_role_only(world, tiny):
+    database, ann = world
+    with database.engine.connect() as connection:
+        bob = connection.execute(
+            text("SELECT customer_id FROM leads WHERE external_id = 'bob'")
+        ).scalar_one()
+        connection.execute(
+            text("SELECT set_config('backstory.customer_id', :ann, true), "
+                 "set_config('role', 'backstory_agent', true)"), {"ann": str(ann)}
+        )  # fmt: skip
+        own = recall(connection, ann, "which vehicle?", embedder=tiny)
+        foreign = recall(connection, bob, "which vehicle?", embedder=tiny)
+        seen = connection.execute(text("SELECT count(*) FROM embeddings")).scalar_one()
+    assert own.hits[0].content == "The van is blue."
+    assert own.mode is SearchMode.HYBRID
+    assert (foreign.hits, foreign.ranked) == ((), 0)
+    assert seen == len(TALK)
+
+
+# --- the whole business ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", BOTH)
+def test_a_search_finds_what_is_meant_and_not_said(world, tiny, mode):
+    database, _ = world
+    answer = ask(database, "vehicle", mode, tiny, limit=2)
+    assert contents(answer) == ["The van is blue."] * 2
+    assert answer.hits[0].score >= answer.hits[1].score
+    assert answer.next is None
+    assert contents(ask(database, "vehicle", SearchMode.TEXT, None)) == []
+
+
+def test_words_and_meaning_add_up(world, tiny):
+    database, _ = world
+    with database.engine.begin() as connection:
+        say(connection, "ann", "The vehicle, no doubt.", at=NOON + timedelta(days=4))
+    answer = ask(database, "vehicle", SearchMode.HYBRID, tiny, limit=3)
+    # It is not embedded yet: the word alone has to bring it in.
+    assert "The vehicle, no doubt." in contents(ask(database, "vehicle", SearchMode.HYBRID, tiny))
+    assert contents(answer)[:2] == ["The van is blue."] * 2
+
+
+@pytest.mark.parametrize("mode", BOTH)
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"role": Role.USER}, 1),
+        ({"channel": Channel.SMS}, 1),
+        ({"lead": "ann"}, 1),
+        ({"since": NOON + timedelta(hours=20)}, 1),
+        ({"until": NOON + timedelta(hours=20)}, 1),
+        ({"role": Role.TOOL}, 0),
+        ({}, 2),
+    ],
+)
+def test_filters_hold_by_meaning_too(world, tiny, mode, given, expected):
+    database, _ = world
+    found = contents(ask(database, "vehicle", mode, tiny, **given))
+    assert found.count("The van is blue.") == expected
+
+
+def test_a_filter_that_leaves_little_leaves_all_of_it(database, tmp_path, tiny):
+    """An approximate index that is asked for the nearest ten finds none of the few that pass."""
+    with database.engine.begin() as connection:
+        add_lead(connection, "crowd")
+        add_lead(connection, "few", channel="sms")
+        say(connection, "crowd", *(f"A van, a truck, a car: item{n}." for n in range(3000)))
+        say(connection, "few", *(f"Rain and storm and one car {n}." for n in range(12)))
+    embed_run.start(database, tmp_path, tiny)
+    with database.engine.connect() as connection:
+        plain = connection.execute(
+            text("SELECT count(*) FROM messages m JOIN conversations c ON c.id = m.conversation_id "
+                 "WHERE c.channel = 'sms'")
+        ).scalar_one()  # fmt: skip
+    answer = ask(database, "vehicle", SearchMode.SEMANTIC, tiny, channel=Channel.SMS, limit=12)
+    assert len(answer.hits) == plain == 12
+    assert {hit.channel for hit in answer.hits} == {Channel.SMS}
+
+
+def test_the_whole_business_is_asked_through_the_models_index(database, tmp_path, tiny):
+    with database.engine.begin() as connection:
+        add_lead(connection, "crowd")
+        say(connection, "crowd", *(f"{TALK[n % 5]} item{n}" for n in range(3000)))
+    embed_run.start(database, tmp_path, tiny)
+    from backstory.store import embeddings  # noqa: PLC0415 - the statement is its own
+
+    statement = str(embeddings._by_index(tiny.dimensions))
+    scope = dict.fromkeys(("role", "kind", "channel", "since", "until"))
+    asked = scope | {"model": tiny.name, "limit": 10, "vector": str(tiny.embed(["van"])[0])}
+    with database.engine.connect() as connection:
+        plan = connection.execute(text(f"EXPLAIN {statement}"), asked).scalars().all()
+    assert any(embeddings.index_name(tiny.name) in line for line in plan), "\n".join(plan)
+
+
+@pytest.mark.parametrize("mode", BOTH)
+def test_without_vectors_a_search_by_meaning_says_what_to_do(database, tiny, mode):
+    with pytest.raises(UsageError, match="backstory embed"):
+        ask(database, "vehicle", mode, tiny)
+    with pytest.raises(UsageError, match="one page"):
+        ask(database, "vehicle", mode, tiny, after="x")
