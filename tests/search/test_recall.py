@@ -8,7 +8,7 @@ from search_world import NOON, add_lead, say
 from sqlalchemy import text
 
 from backstory.errors import UsageError
-from backstory.search.recall import LARGE, MAX_K, rank, recall
+from backstory.search.recall import LARGE, MAX_K, recall
 
 SMALL_TALK = (
     "Good morning, thanks for calling.",
@@ -207,8 +207,10 @@ def test_in_a_very_large_customer_only_true_neighbours_are_near(connection, joan
 def test_other_texts_are_ranked_on_the_same_scale(connection, joanie):
     say(connection, "joanie", *SMALL_TALK, "The gate code is 4411.", "What a week.")
     notes = ["Gate code 4411", "Likes the weather", "Prefers mornings"]
-    code, weather, mornings = rank(connection, joanie, "the code of the gate", notes)
-    said = first(connection, joanie, "the code of the gate").score
-    assert code > weather == mornings == 0
-    assert code == pytest.approx(said, rel=0.35)
-    assert rank(connection, joanie, "gate", []) == []
+    found = recall(connection, joanie, "the code of the gate", beside=notes)
+    code, weather, mornings = found.beside
+    assert code.score > weather.score == mornings.score == 0
+    assert code.score == pytest.approx(found.hits[0].score, rel=0.35)
+    assert (set(code.words), weather.words) == ({"code", "gate"}, ())
+    assert found.hits == recall(connection, joanie, "the code of the gate").hits
+    assert recall(connection, joanie, "gate").beside == ()

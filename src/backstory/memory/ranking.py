@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from backstory.search.recall import MAX_K, RecallHit, rank, recall
+from backstory.search.recall import RecallHit, recall
 from backstory.store.binding import Bound
-from backstory.store.recall import words
 
+# So many of the best messages are weighed, those of the talk that is going on among them.
+MOST_MESSAGES = 60
 # The score of a recall that is half-way to a perfect fit.
 _HALF = 4.0
 _TOKEN = re.compile(r"\w+")
@@ -52,51 +53,25 @@ def by_recall(bound: Bound, query: str, texts: Sequence[str], *, talk_since: dat
     """Rank by what recall makes of words, neighbours, speaker and time."""
     if not query.strip():
         return Ranked((Match(),) * len(texts), {})
-    asked, *held = words(bound.connection, [query, *texts])
-    said = spoken(query, asked)
-    found = recall(bound.connection, bound.customer_id, query, k=MAX_K, now=bound.now)
+    found = recall(
+        bound.connection, bound.customer_id, query, k=MOST_MESSAGES, now=bound.now, beside=texts
+    )
+    before = [hit for hit in found.hits if not _of_this_talk(hit, bound, talk_since)]
+    stems = {stem for match in found.beside for stem in match.words}
+    said = spoken(query, stems | {stem for hit in before for stem in hit.words})
     return Ranked(
-        _of_texts(
-            bound,
-            query,
-            texts,
-            [[word for word in said if word in has] for has in map(frozenset, held)],
-            said,
-        ),
-        {
-            hit.message_id: (
-                hit.created_at,
-                Match(_fit(hit.score), tuple(said[word] for word in said if word in hit.words)),
-            )
-            for hit in found.hits
-            if not _of_this_talk(hit, bound, talk_since)
-        },
+        tuple(_match(each.score, each.words, said) for each in found.beside),
+        {hit.message_id: (hit.created_at, _match(hit.score, hit.words, said)) for hit in before},
     )
 
 
-def _of_texts(
-    bound: Bound,
-    query: str,
-    texts: Sequence[str],
-    common: Sequence[Sequence[str]],
-    said: Mapping[str, str],
-) -> tuple[Match, ...]:
-    """Return a match for each text, of which it is known which words it has in common."""
-    if not any(common):
-        return (Match(),) * len(texts)
-    scores = rank(bound.connection, bound.customer_id, query, texts)
-    return tuple(
-        Match(_fit(score), tuple(said[word] for word in has)) if has else Match()
-        for score, has in zip(scores, common, strict=True)
-    )
+def _match(score: float, stems: Sequence[str], said: Mapping[str, str]) -> Match:
+    fit = 1 - math.exp2(-max(score, 0.0) / _HALF)
+    return Match(fit, tuple(said[stem] for stem in said if stem in stems))
 
 
 def _of_this_talk(hit: RecallHit, bound: Bound, since: datetime) -> bool:
     return hit.conversation_id == bound.conversation_id and hit.created_at >= since
-
-
-def _fit(score: float) -> float:
-    return 1 - math.exp2(-max(score, 0.0) / _HALF)
 
 
 def spoken(query: str, stems: Iterable[str]) -> dict[str, str]:

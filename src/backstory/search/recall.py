@@ -60,16 +60,26 @@ class RecallHit:
 
 
 @dataclass(frozen=True)
+class TextMatch:
+    """What a text that is no message is worth, on the scale of the hits, and the words it has."""
+
+    score: float
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Recalled:
     """The hits, best first; `ranked` is how many messages the customer has.
 
     `mode` is how they were ranked, and `note` says why not by meaning although a model was given.
+    `beside` has a match for each other text that was given, in their order.
     """
 
     hits: tuple[RecallHit, ...]
     ranked: int
     mode: SearchMode
     note: str | None = None
+    beside: tuple[TextMatch, ...] = ()
 
 
 def recall(
@@ -81,19 +91,23 @@ def recall(
     embedder: Embedder | None = None,
     mode: SearchMode | None = None,
     now: datetime | None = None,
+    beside: Sequence[str] = (),
 ) -> Recalled:
     """Return the `k` messages of one customer that matter most for a question or a remark.
 
     With the `embedder` of the model that serves, meaning counts beside the words; `mode` wants
     words alone, meaning alone or both, and without one it is what can be had. `now` is what
-    "yesterday" in the question is counted from. Raises UsageError for a `k`, a query or a mode that
-    cannot be; a customer who never spoke of it has no hits.
+    "yesterday" in the question is counted from. Other texts of the customer (notes, jobs,
+    addresses) are ranked `beside` them, by their words: each counts as a conversation of one
+    message, and words are as rare as they are in the messages and these texts together. Raises
+    UsageError for a `k`, a query or a mode that cannot be; a customer who never spoke of it has no
+    hits.
     """
     text = _checked(query, k)
     mode, meaning, note = meant(connection, text, embedder=embedder, mode=mode)
-    asked = _Asked.read(connection, customer_id, text, now or datetime.now(UTC))
+    asked = _Asked.read(connection, customer_id, text, now or datetime.now(UTC), beside)
     asked = replace(asked, meaning=meaning, by_words=mode is not SearchMode.SEMANTIC)
-    ranking, turns = asked.ranking(connection)
+    ranking, turns, frequency = asked.ranking(connection)
     best = {
         turns.id(number): (score, number) for score, number in ranking.best(max(_SHORTLIST, 2 * k))
     }
@@ -111,19 +125,7 @@ def recall(
         )
         for _, _, each, looks in final[:k]
     )
-    return Recalled(hits, asked.messages, mode, note)
-
-
-def rank(
-    connection: Connection, customer_id: uuid.UUID, query: str, texts: Sequence[str]
-) -> list[float]:
-    """Return what other texts of a customer are worth, on the scale of `recall`'s scores.
-
-    For notes, jobs and addresses: each counts as a conversation of one message, and words are as
-    rare as they are in the customer's messages and these texts together.
-    """
-    asked = _Asked.read(connection, customer_id, _checked(query, 1), datetime.now(UTC))
-    return asked.ranked_texts(connection, texts)
+    return Recalled(hits, asked.messages, mode, note, asked.matches(frequency))
 
 
 @dataclass(frozen=True)
@@ -134,26 +136,35 @@ class _Asked:
     wanted: store.Wanted
     messages: int
     mean_length: float
+    beside: tuple[list[str], ...] = ()
     meaning: store.Meaning | None = None
     by_words: bool = True
 
     @classmethod
     def read(
-        cls, connection: Connection, customer_id: uuid.UUID, text: str, now: datetime
+        cls,
+        connection: Connection,
+        customer_id: uuid.UUID,
+        text: str,
+        now: datetime,
+        beside: Sequence[str],
     ) -> "_Asked":
         """Read the question as the index and the customer's authors make of it."""
         authors = store.authors(connection, customer_id)
-        (asked,) = store.words(connection, [text])
+        asked, *others = store.words(connection, [text, *beside])
         asked = sorted(asked, key=lambda word: (-len(word), word))[:_MAX_WORDS]
         names = {author.name: author.words for author in authors if author.name}
         question = read_question(text, asked, authors=names, now=now)
         messages = sum(author.messages for author in authors)
         length = sum(author.length for author in authors)
         wanted = store.Wanted(customer_id, question.words, question.speaker)
-        return cls(question, wanted, messages, length / max(messages, 1))
+        return cls(question, wanted, messages, length / max(messages, 1), tuple(others))
 
-    def ranking(self, connection: Connection) -> tuple[Ranking, store.Columns]:
-        """Score the turns of the customer: all of them, or the best with their neighbours."""
+    def ranking(self, connection: Connection) -> tuple[Ranking, store.Columns, Mapping[str, int]]:
+        """Score the turns of the customer: all of them, or the best with their neighbours.
+
+        Returns them too, and how many messages have each word.
+        """
         if self.messages <= LARGE:
             turns = store.all_turns(connection, self.wanted)
             frequency = frequencies(turns, self.question.words)
@@ -168,7 +179,7 @@ class _Asked:
             meanings = self._deviations(connection, turns, nearest)
         if not self.by_words:
             turns = replace(turns, postings=[])
-        return Ranking(turns, self.question, self._corpus(frequency), meanings), turns
+        return Ranking(turns, self.question, self._corpus(frequency), meanings), turns, frequency
 
     def _nearest(self, connection: Connection) -> store.Nearest | None:
         if self.meaning is None:
@@ -195,28 +206,30 @@ class _Asked:
         keys = (turns.ids[at : at + 16] for at in range(0, len(turns.ids), 16))
         return [(cosines.get(key, mean) - mean) * scale for key in keys]
 
-    def ranked_texts(self, connection: Connection, texts: Sequence[str]) -> list[float]:
-        """Score texts that are no messages."""
-        read = store.words(connection, texts)
-        found = self._best(connection).frequency
+    def matches(self, found: Mapping[str, int]) -> tuple[TextMatch, ...]:
+        """Score the texts that are no messages; `found` is how many messages have each word."""
+        held = [frozenset(text) for text in self.beside]
         frequency = {
-            word: found.get(word, 0) + sum(word in text for text in read)
+            word: found.get(word, 0) + sum(word in text for text in held)
             for word in self.question.words
         }
         turns = store.Columns(
-            ids=bytes(16 * len(read)),
-            moments=[0.0] * len(read),
-            lengths=[len(text) for text in read],
-            flags=[int(store.TurnFlag.OPENS)] * len(read),
+            ids=bytes(16 * len(held)),
+            moments=[0.0] * len(held),
+            lengths=[len(text) for text in self.beside],
+            flags=[int(store.TurnFlag.OPENS)] * len(held),
             postings=[
                 (number, place)
-                for number, text in enumerate(read)
+                for number, text in enumerate(held)
                 for place, word in enumerate(self.question.words)
                 if word in text
             ],
         )
         ranking = Ranking(turns, self.question, self._corpus(frequency))
-        return [sum(ranking.parts(number).values()) for number in range(len(read))]
+        return tuple(
+            TextMatch(sum(ranking.parts(number).values()), ranking.words_in(number))
+            for number in range(len(held))
+        )
 
     def _corpus(self, frequency: Mapping[str, int]) -> Corpus:
         return Corpus(self.messages, self.mean_length, frequency)
