@@ -77,6 +77,11 @@ def test_a_damaged_model_is_named(tiny, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded"):
         LocalEmbedder(tmp_path).embed(["dog"])
+    (tmp_path / "model.onnx").write_bytes((tiny / "model.onnx").read_bytes())
+    for damaged in ("{", "[]", "{}"):
+        (tmp_path / "tokenizer.json").write_text(damaged, encoding="utf-8")
+        with pytest.raises(ModelError, match=r"tokenizer\.json"):
+            LocalEmbedder(tmp_path).embed(["dog"])
 
 
 def test_models_are_found_by_name_and_by_directory(tmp_path):

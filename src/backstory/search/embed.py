@@ -52,7 +52,7 @@ class EmbeddingSettings:
 def open_embedder(settings: EmbeddingSettings, home: Path, *, threads: int = 0) -> Embedder:
     """Return the embedder of the settings; raise UsageError, with the remedy, if there is none."""
     if settings.url:
-        from backstory.search.embed_endpoint import EndpointEmbedder  # noqa: PLC0415 - as below
+        from backstory.search.embed_endpoint import EndpointEmbedder  # noqa: PLC0415 - most never ask one
 
         return EndpointEmbedder(settings.url, settings.model, key=settings.key)
     directory = model_directory(settings.model, home)
@@ -61,8 +61,7 @@ def open_embedder(settings: EmbeddingSettings, home: Path, *, threads: int = 0) 
             f"There is no model {settings.model!r}: `backstory model install` brings "
             f"{DEFAULT_MODEL}, and --model takes a directory with model.onnx and tokenizer.json."
         )
-    # Loading its libraries takes a second: only whoever embeds waits for it.
-    from backstory.search.embed_local import LocalEmbedder  # noqa: PLC0415
+    from backstory.search.embed_local import LocalEmbedder  # noqa: PLC0415 - loads for a second
 
     return LocalEmbedder(directory, threads=threads)
 

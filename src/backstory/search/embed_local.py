@@ -21,6 +21,12 @@ except ImportError as missing:
         f"A local model needs {missing.name}: pip install 'backstory[semantic]'."
     ) from missing
 
+# The runtime's own errors have no common root.
+_RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind
+    for kind in vars(import_module("onnxruntime.capi.onnxruntime_pybind11_state")).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+)
 _PLACES = ("model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx")
 _MOST_TOKENS = 256
 # Short texts go together: a batch is as wide as its longest, and the rest of it is wasted.
@@ -104,16 +110,16 @@ class LocalEmbedder:
             return onnxruntime.InferenceSession(
                 str(self._model), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as bad:  # the runtime's own errors have no common root
+        except _RUNTIME_ERRORS as bad:
             raise ModelError(f"{self._model} cannot be loaded: {bad}") from bad
 
     @cached_property
     def _tokenizer(self) -> Any:
         file = self._directory / "tokenizer.json"
-        try:
-            tokenizer = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as bad:  # it raises bare exceptions
-            raise ModelError(f"{file} cannot be read: {bad}") from bad
+        # What it raises itself has no kind: the file is looked at before.
+        if "model" not in _json(file):
+            raise ModelError(f"{file} is no tokenizer.")
+        tokenizer = tokenizers.Tokenizer.from_file(str(file))
         tokenizer.no_padding()
         tokenizer.enable_truncation(_MOST_TOKENS)
         return tokenizer

@@ -100,7 +100,7 @@ SELECT set_config('hnsw.iterative_scan', 'strict_order', true) AS scan,
 -- name: nearest_by_index
 -- The messages nearest in meaning in a scope, through a model's index; 1 stands for its dimensions.
 SELECT m.id, m.created_at,
-       1 - (CAST(e.vector AS halfvec(1)) <=> CAST(:vector AS halfvec(1))) AS cosine
+       1 - (CAST(e.vector AS halfvec(1)) <=> CAST(CAST(:vector AS text) AS halfvec(1))) AS cosine
 FROM embeddings AS e
 JOIN messages AS m ON m.id = e.message_id
 WHERE e.model = CAST(:model AS text)
@@ -111,7 +111,7 @@ WHERE e.model = CAST(:model AS text)
         WHERE c.id = m.conversation_id AND c.channel = CAST(:channel AS text)))
   AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
   AND (CAST(:until AS timestamptz) IS NULL OR m.created_at < CAST(:until AS timestamptz))
-ORDER BY CAST(e.vector AS halfvec(1)) <=> CAST(:vector AS halfvec(1))
+ORDER BY CAST(e.vector AS halfvec(1)) <=> CAST(CAST(:vector AS text) AS halfvec(1))
 LIMIT CAST(:limit AS bigint);
 
 -- name: nearest_exactly
