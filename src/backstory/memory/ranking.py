@@ -12,7 +12,7 @@ from backstory.search.recall import RecallHit, recall
 from backstory.store.binding import Bound
 
 # So many of the best messages are weighed, those of the talk that is going on among them.
-MOST_MESSAGES = 60
+MOST_MESSAGES = 30
 # The score of a recall that is half-way to a perfect fit.
 _HALF = 4.0
 _TOKEN = re.compile(r"\w+")

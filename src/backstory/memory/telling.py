@@ -1,12 +1,10 @@
 """Tells what is kept of a customer in a line or two: our own words first, then theirs in quotes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
-
-from sqlalchemy import Row
 
 from backstory.memory.lead_details import read_details
 from backstory.memory.quoting import plain, quoted
@@ -30,7 +28,8 @@ _SPEAKERS = {
     Role.SYSTEM: "the system",
     Role.TOOL: "a tool",
 }
-Row_ = Row[Any]
+# A row of a statement of `store/sql/memory.sql`.
+Row_ = Any
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -84,10 +83,12 @@ class Kept:
         return line[:limit]
 
 
-def kept(bound: Bound, source: MemorySource, row_id: UUID | None = None) -> list[Kept]:
-    """Return what is kept of a kind other than messages, the latest first; or one of it."""
-    rows = store.kept(bound, source, row_id, talk_since=bound.now - TALK)
-    return [_TOLD[source](row, bound) for row in rows]
+def kept(bound: Bound) -> Iterator[Kept]:
+    """Yield all that is kept of the customer but messages, kind by kind, the latest first."""
+    found = store.all_kept(bound, talk_since=bound.now - TALK)
+    for source, tell in _TOLD.items():
+        for row in found[source]:
+            yield tell(row, bound)
 
 
 def messages(bound: Bound, ids: Sequence[UUID]) -> list[Kept]:
@@ -97,8 +98,10 @@ def messages(bound: Bound, ids: Sequence[UUID]) -> list[Kept]:
 
 def one(bound: Bound, source: MemorySource, row_id: UUID) -> Kept | None:
     """Return one thing as it is now; None if it is gone."""
-    found = messages(bound, [row_id]) if source is _M.MESSAGE else kept(bound, source, row_id)
-    return found[0] if found else None
+    if source is _M.MESSAGE:
+        return next(iter(messages(bound, [row_id])), None)
+    row = store.kept(bound, source, row_id, talk_since=bound.now - TALK)
+    return None if row is None else _TOLD[source](row, bound)
 
 
 def date(moment: datetime | None) -> str:
@@ -210,6 +213,7 @@ def _note(row: Row_, bound: Bound) -> Kept:
         f"{'Confirmed' if confirmed else 'Unconfirmed'} note ({row.kind}) of {date(row.at)}",
         about,
         until,
+        "another contact says otherwise" if row.contradicted else None,
     )
     return Kept(
         source=_M.NOTE,

@@ -66,12 +66,10 @@ def weigh(bound: Bound, query: str, *, talk: int, ranking: Ranking = by_recall) 
 
 
 def _things(bound: Bound) -> Iterator[Kept]:
-    for source in (MemorySource.JOB, MemorySource.ADDRESS, MemorySource.NOTE):
-        yield from kept(bound, source)
-    for lead in kept(bound, MemorySource.LEAD):
+    for thing in kept(bound):
         # Of the contact that speaks only what is older than this talk, if that says anything.
-        if lead.id != bound.lead_id or (lead.address and _is_older(lead, bound)):
-            yield lead
+        if thing.id != bound.lead_id or (thing.address and _is_older(thing, bound)):
+            yield thing
 
 
 def _is_older(lead: Kept, bound: Bound) -> bool:

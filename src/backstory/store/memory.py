@@ -6,14 +6,17 @@ Texts come bounded; `content_hash` (SHA-256) is of the whole content, so that an
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from psycopg.rows import namedtuple_row
 from sqlalchemy import Row
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from backstory.model import MemorySource
 from backstory.store.binding import Bound
-from backstory.store.engine import translated
+from backstory.store.engine import driver_of, translated
 from backstory.store.statements import sql
 
 _STATEMENTS = {
@@ -43,18 +46,44 @@ class Shown:
 
 
 def kept(
-    bound: Bound, source: MemorySource, row_id: UUID | None = None, *, talk_since: datetime
-) -> Sequence[Row[Any]]:
-    """Return what is kept of a kind other than messages, the latest first; or one row of it."""
-    asked = {
+    bound: Bound, source: MemorySource, row_id: UUID, *, talk_since: datetime
+) -> Row[Any] | None:
+    """Return one thing of a kind other than messages as it is now, None if it is gone."""
+    asked = _kept(bound, row_id, talk_since)
+    with translated():
+        return bound.connection.execute(sql(_STATEMENTS[source]), asked).one_or_none()
+
+
+def all_kept(bound: Bound, *, talk_since: datetime) -> dict[MemorySource, list[Any]]:
+    """Return all that is kept of the customer but messages, by kind, the latest first.
+
+    The statements go out together: waiting for each would take as long as they do.
+    """
+    driver = driver_of(bound.connection)
+    asked = _kept(bound, None, talk_since)
+    with translated(), driver.pipeline():
+        cursors = {
+            source: driver.cursor(row_factory=namedtuple_row).execute(_as_driven(name), asked)
+            for source, name in _STATEMENTS.items()
+        }
+        return {source: cursor.fetchall() for source, cursor in cursors.items()}
+
+
+@cache
+def _as_driven(name: str) -> bytes:
+    """Return a named statement in the words of the driver."""
+    dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # it has no types
+    return str(sql(name).compile(dialect=dialect)).encode()
+
+
+def _kept(bound: Bound, row_id: UUID | None, talk_since: datetime) -> dict[str, Any]:
+    return {
         "customer_id": bound.customer_id,
         "lead_id": bound.lead_id,
         "id": row_id,
         "now": bound.now,
         "talk_since": talk_since,
     }
-    with translated():
-        return bound.connection.execute(sql(_STATEMENTS[source]), asked).all()
 
 
 def messages(bound: Bound, ids: Iterable[UUID]) -> Sequence[Row[Any]]:
