@@ -32,7 +32,7 @@ def test_it_shows_every_station_and_its_numbers(shown):
 def test_it_is_a_page_of_80_columns_that_one_can_read(shown):
     lines = shown.out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) <= 120
+    assert len(lines) <= 125
 
 
 def test_it_can_be_repeated_and_leaves_one_demo_to_play_with(terminal, shown):
@@ -56,6 +56,60 @@ def test_what_it_tells_to_type_works(terminal, shown):
     for line in told:
         words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
         assert terminal.type("--schema", "demo", *words).code == 0, line
+
+
+def test_the_customer_who_comes_back_is_served_call_by_call(terminal, shown):
+    station = shown.out.partition("A customer comes back")[2].partition("Now you")[0]
+    called = re.findall(r"^ +calls +(\w+)", station, re.MULTILINE)
+    assert called == [
+        "memory_fetch_candidates",
+        "memory_confirm_context",
+        "add_address",
+        "create_job",
+        "add_job_item",
+        "add_job_item",
+        "record_job_event",
+    ]
+    assert "Is it 27 Juniper Bend, Austin, TX 78745 again?" in station
+    assert "Booked: job 1, $129.00 in all." in station
+    engine = create_engine(parse_url(terminal.env["DATABASE_URL"]))
+    with engine.connect() as connection:
+        found = connection.execute(text(BOOKED)).all()
+    engine.dispose()
+    assert [tuple(row) for row in found] == [("scheduled", 12_900, "27 Juniper Bend", 2, 1)]
+
+
+BOOKED = """
+SELECT j.status, j.total_cents, a.line1,
+  (SELECT count(*) FROM demo.job_items AS i WHERE i.job_id = j.id),
+  (SELECT count(*) FROM demo.confirmations WHERE confirmed_at IS NOT NULL)
+FROM demo.jobs AS j JOIN demo.customer_addresses AS a ON a.id = j.service_address_id
+"""
+
+
+@pytest.fixture
+def nobody(terminal):
+    """A terminal as a user who may do no more than make schemas."""
+    engine = create_engine(parse_url(terminal.env["DATABASE_URL"]))
+    place, user = engine.url.database, f"nobody_{engine.url.database}"
+    with engine.begin() as connection:
+        connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public"))
+        connection.execute(text(f"CREATE ROLE {user} LOGIN PASSWORD 'none'"))
+        connection.execute(text(f"GRANT ALL ON DATABASE {place} TO {user}"))
+    theirs = engine.url.set(drivername="postgresql", username=user, password="none")  # noqa: S106 - of no use
+    terminal.env["DATABASE_URL"] = theirs.render_as_string(hide_password=False)
+    yield terminal
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP OWNED BY {user} CASCADE"))
+        connection.execute(text(f"DROP ROLE {user}"))
+    engine.dispose()
+
+
+def test_a_server_that_gives_us_no_role_is_told_of_and_the_rest_is_shown(nobody):
+    told = nobody.type("demo", "--schema", "roleless")
+    assert told.code == 0, told.err
+    assert "Have an administrator run" in " ".join(told.out.split())
+    assert "Now you" in told.out
 
 
 def test_it_leaves_a_schema_alone_that_no_demo_has_made(terminal):

@@ -26,7 +26,7 @@ _MARK = "Made by `backstory demo`, which makes it anew each time."
     """,
 )
 def demo(call: Call) -> ExitCode:
-    """Show it all on a sample log in half a minute: plan, run, checks, search, and the way back.
+    """Show it all on a sample log in half a minute: plan, run, checks, search, an agent at work.
 
     Works in the schema `demo`, which is left to play with and made anew each time.
     """

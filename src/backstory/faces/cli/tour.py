@@ -17,6 +17,8 @@ from backstory.backfill.options import BackfillOptions
 from backstory.backfill.plan import plan
 from backstory.backfill.report import Report
 from backstory.backfill.verify import Verdict, verify
+from backstory.errors import DatabaseError
+from backstory.faces.cli import returning
 from backstory.faces.cli.call import Call
 from backstory.faces.cli.checking_views import gates_table, verdict_summary
 from backstory.faces.cli.conversation_views import days_view
@@ -43,6 +45,7 @@ from backstory.store.conversations import (
     messages,
 )
 from backstory.store.engine import Database, translated
+from backstory.tools.session import Rules, open_session
 
 QUERY = "quote"
 _HITS = 3
@@ -91,6 +94,7 @@ class Tour:
         self._gates(verdict)
         self._search(answer)
         self._conversation(header, page.messages, best.id)
+        self._customer_comes_back(database)
         self._ways_out(best.id)
         if self.call.json:
             self.call.answer({"schema": database.schema, **self._told})
@@ -182,6 +186,21 @@ class Tour:
             *map(indented, days_view(around, ids=True)),
         )
 
+    def _customer_comes_back(self, database: Database) -> None:
+        try:
+            session = open_session(database, returning.LEAD, rules=Rules(memory_enabled=True))
+        except DatabaseError as lacking:  # a right, on a server of somebody's
+            self._told["agent"] = str(lacking)
+            return self._station("A customer comes back", "", hint(str(lacking)))
+        talk = returning.serve(session, datetime.now(UTC))
+        self._told["agent"] = talk.as_json()
+        self._station(
+            "A customer comes back",
+            "The model is a script, the calls are real. Nothing is reused before a yes.",
+            indented(returning.talk_view(talk)),
+        )
+        return None
+
     def _ways_out(self, best: UUID) -> None:
         self._station("Now you", "", *_commands(self._environment(), str(best)[:8]))
 
@@ -239,6 +258,7 @@ def _commands(environment: Sequence[str], message: str) -> Iterator[RenderableTy
         ("backstory rollback last --dry-run", "what an undo would remove"),
     ]
     yield indented(_listed(lines))
+    yield indented(_listed([(f"backstory mcp --lead {returning.LEAD}", "her tools")]))
     yield indented(hint("Then your own log, in a schema of its own, first without writing:"))
     yield indented(
         _listed(
