@@ -81,9 +81,7 @@ def test_another_provider_is_refused_with_those_there_are(opened):
 
 def test_a_prompt_gets_its_context_unless_memory_is_off(opened, empty_database_url, tmp_path):
     assert "Ana" in str(opened.context("ana", "the same place"))
-    with (
-        backstory.open(database=empty_database_url, home=Path(tmp_path)) as forgetful,
-        pytest.raises(Refused, match="switched off"),
-    ):
-        forgetful.context("ana", "the same place")
-    assert len(forgetful.session("ana").tools()) == len(TOOLS) - 2
+    with backstory.open(database=empty_database_url, home=Path(tmp_path)) as forgetful:
+        with pytest.raises(Refused, match="switched off"):
+            forgetful.context("ana", "the same place")
+        assert len(forgetful.session("ana").tools()) == len(TOOLS) - 2

@@ -12,7 +12,7 @@ PROMISED = {
     *("quarantine list", "quarantine show", "quarantine retry", "conflicts", "search"),
     *("conversation", "customers", "trace", "db status", "db upgrade", "db url", "db stop"),
     *("tools", "db doctor", "db backup", "record", "follow"),
-    *("serve", "key create", "key list", "key revoke"),
+    *("serve", "key create", "key list", "key revoke", "call", "mcp"),
 }
 
 
