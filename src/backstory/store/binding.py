@@ -47,26 +47,24 @@ def bound(
     there is no such lead. After an error the transaction must be rolled back.
     """
     customer_id, channel = _hold(connection, lead_id)
-    conversation = connection.execute(sql("conversation_of_lead"), {"lead_id": lead_id}).scalar()
-    connection.execute(
-        sql("bind_customer"), {"customer_id": customer_id, "role": role_name(schema)}
-    )
+    asked = {"lead_id": lead_id, "customer_id": customer_id, "role": role_name(schema)}
+    conversation = connection.execute(sql("bind_lead"), asked).one().conversation_id
     yield Bound(connection, customer_id, lead_id, conversation, channel, actor, now, region)
     connection.execute(sql("unbind_customer"))
 
 
 def _hold(connection: Connection, lead_id: UUID) -> tuple[UUID, str]:
     """Lock customer, then lead, in the order in which merging does."""
+    asked = {"lead_id": lead_id}
     for _ in range(_TRIES):
-        customer = connection.execute(sql("customer_of_lead"), {"lead_id": lead_id}).scalar()
-        if customer is None:
+        held = connection.execute(sql("hold_lead"), asked).one_or_none()
+        if held is not None:
+            return held.customer_id, held.channel
+        # It was moved in this very moment, or there is none.
+        if connection.execute(sql("customer_of_lead"), asked).scalar() is None:
             raise Refused(
                 "session_ended",
                 "The contact of this session is no longer known.",
                 next_step="Open a new session.",
             )
-        asked = {"customer_id": customer, "lead_id": lead_id}
-        held = connection.execute(sql("hold_lead"), asked).one_or_none()
-        if held is not None:
-            return customer, held.channel
     raise Transient("The contact is being linked to another customer: repeat the call.")

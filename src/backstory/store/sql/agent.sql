@@ -22,16 +22,18 @@ WHERE NOT CASE
 SELECT l.customer_id FROM leads l WHERE l.id = CAST(:lead_id AS uuid);
 
 -- name: hold_lead
--- Keep a lead with its customer until this transaction ends; nothing if it has just moved.
-SELECT l.external_id, l.channel
-FROM customers c JOIN leads l ON l.customer_id = c.id
-WHERE c.id = CAST(:customer_id AS uuid) AND l.id = CAST(:lead_id AS uuid)
+-- Keep a lead with the customer whose it is until this transaction ends; nothing if it moves just now.
+SELECT c.id AS customer_id, l.channel
+FROM leads l JOIN customers c ON c.id = l.customer_id
+WHERE l.id = CAST(:lead_id AS uuid)
 FOR NO KEY UPDATE OF c FOR KEY SHARE OF l;
 
--- name: conversation_of_lead
--- Find the lead's open conversation, else its newest.
-SELECT v.id FROM conversations v WHERE v.lead_id = CAST(:lead_id AS uuid)
-ORDER BY v.status = 'open' DESC, v.ordinal DESC LIMIT 1;
+-- name: bind_lead
+-- Find the lead's open conversation, else its newest, and become the role of agents, bound to its customer.
+SELECT (SELECT v.id FROM conversations v WHERE v.lead_id = CAST(:lead_id AS uuid)
+        ORDER BY v.status = 'open' DESC, v.ordinal DESC LIMIT 1) AS conversation_id,
+       set_config('backstory.customer_id', CAST(CAST(:customer_id AS uuid) AS text), true) AS bound_to,
+       set_config('role', CAST(:role AS text), true) AS role;
 
 -- name: bind_customer
 -- Become the role of agents, bound to one customer, until this transaction ends.
