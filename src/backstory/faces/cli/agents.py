@@ -28,7 +28,7 @@ LeadOption = Annotated[
     panel=AGENTS,
     example="""
     backstory call create_job --lead LEAD --args '{"title": "Garage clean-out"}'
-    echo '{"line1": "12 Oak St"}' | backstory call add_address --lead LEAD --args -
+    echo '{"title": "Attic"}' | backstory call create_job --lead LEAD --args -
     """,
 )
 def call_tool(
