@@ -5,11 +5,11 @@ Up to LARGE messages all are scored here; of more, those that the database found
 words and their meaning, with their neighbours.
 """
 
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from statistics import fmean, pstdev
 
 from sqlalchemy import Connection
 
@@ -181,10 +181,15 @@ class _Asked:
             turns = replace(turns, postings=[])
         return Ranking(turns, self.question, self._corpus(frequency), meanings), turns, frequency
 
+    @property
+    def _finalists(self) -> int:
+        """How many are looked at with their neighbours: half by words, half by meaning."""
+        return _FINALISTS if self.meaning is None else _FINALISTS // 2
+
     def _nearest(self, connection: Connection) -> store.Nearest | None:
         if self.meaning is None:
             return None
-        return store.best_by_meaning(connection, self.wanted, self.meaning, limit=_FINALISTS)
+        return store.best_by_meaning(connection, self.wanted, self.meaning, limit=self._finalists)
 
     def _deviations(
         self, connection: Connection, turns: store.Columns, all_of: store.Nearest | None = None
@@ -198,8 +203,9 @@ class _Asked:
         some = None if all_of is None else [turns.id(n) for n in range(len(turns.moments))]
         cosines = store.cosines(connection, self.wanted, self.meaning, some)
         if all_of is None:
-            mean = fmean(cosines.values()) if cosines else 0.0
-            deviation = pstdev(cosines.values(), mean) if cosines else 0.0
+            count = max(len(cosines), 1)
+            mean = math.fsum(cosines.values()) / count
+            deviation = math.sqrt(math.fsum((c - mean) ** 2 for c in cosines.values()) / count)
         else:
             mean, deviation = all_of.mean, all_of.deviation
         scale = 1 / deviation if deviation > _NO_DEVIATION else 0.0
@@ -238,7 +244,7 @@ class _Asked:
         return store.best_by_words(
             connection,
             self.wanted,
-            limit=_FINALISTS,
+            limit=self._finalists,
             messages=self.messages,
             mean_length=max(self.mean_length, 1.0),
             k1=K1,
