@@ -115,9 +115,9 @@ def test_what_a_rollback_took_is_not_remembered(remembering):
     assert "hot tub" not in after.out
 
 
-def test_a_sound_database_is_ready(sampled):
-    told = sampled.type("ready")
-    assert told.code == 0
+def test_a_sound_database_is_ready(loaded):
+    told = loaded.type("ready")
+    assert told.code == 0, told.out
     assert told.out.count("✓") == 8
     assert "Ready. CONTEXT_MEMORY_ENABLED=true switches memory on." in told.out
 

@@ -80,6 +80,17 @@ def test_what_is_broken_is_named(database, breakage):
     assert set(found) - also == {check}
 
 
+def test_what_is_no_customers_may_be_seen(database):
+    with database.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO embedding_models (name, dimensions, run_id, completed_at)"
+                " VALUES ('some model', 4, gen_random_uuid(), now())"
+            )
+        )
+    assert failed(database) == {}
+
+
 def test_rows_that_a_session_of_nobody_sees_are_found_by_looking(database):
     with database.engine.begin() as connection:
         connection.execute(text("CREATE POLICY open ON messages USING (true)"))

@@ -29,13 +29,14 @@ def unsound_indexes(connection: Connection, schema: str) -> list[str]:
 
 
 def seen_by_nobody(connection: Connection, schema: str) -> list[str]:
-    """Return the tables of which a session of no customer sees a row: there should be none.
+    """Return the customers' tables of which a session of nobody sees a row: there should be none.
 
     Takes the role of agents on for the rest of the transaction if it fails on the way.
     """
     with translated():
         connection.execute(sql("bind_customer"), {"customer_id": NOBODY, "role": role_name(schema)})
-        tables = (Base.metadata.tables[name] for name in sorted(RIGHTS))
+        open_to_agents = (Base.metadata.tables[name] for name in sorted(RIGHTS))
+        tables = (t for t in open_to_agents if t.name == "customers" or "customer_id" in t.c)
         seen = [
             table.name
             for table in tables
