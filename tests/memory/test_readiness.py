@@ -85,7 +85,7 @@ def test_what_is_no_customers_may_be_seen(database):
         connection.execute(
             text(
                 "INSERT INTO embedding_models (name, dimensions, run_id, completed_at)"
-                " VALUES ('some model', 4, gen_random_uuid(), now())"
+                " SELECT 'some model', 4, id, now() FROM backfill_runs"
             )
         )
     assert failed(database) == {}
