@@ -79,6 +79,12 @@ def test_an_example_serves_beside_us(name, demo):
     assert_served(run_beside(EXAMPLES / f"{name}.py", env=demo), demo)
 
 
+def test_an_example_can_be_run_again(demo):
+    said = [run_beside(EXAMPLES / "openai_loop.py", env=demo).splitlines() for _ in range(2)]
+    assert said[0][-1] == said[1][-1]
+    assert "   create_job duplicate" in said[1]
+
+
 @pytest.fixture(scope="session")
 def frameworks(request):
     return installed(request.config.cache.mkdir("environments"), "frameworks", *FRAMEWORKS)

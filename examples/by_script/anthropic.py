@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 from by_script import Agent
 
@@ -24,5 +25,5 @@ class Anthropic:
         if isinstance(step, str):
             return SimpleNamespace(content=[SimpleNamespace(type="text", text=step)])
         name, arguments = step
-        use = {"type": "tool_use", "id": f"use-{len(messages)}", "name": name, "input": arguments}
+        use = {"type": "tool_use", "id": f"toolu_{uuid4().hex}", "name": name, "input": arguments}
         return SimpleNamespace(content=[SimpleNamespace(**use)])

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 from by_script import Agent
 
@@ -23,7 +24,7 @@ class OpenAI:
         name, arguments = step
         call = SimpleNamespace(
             type="function_call",
-            call_id=f"call-{len(input)}",
+            call_id=f"call_{uuid4().hex}",
             name=name,
             arguments=json.dumps(arguments),
         )
