@@ -45,7 +45,7 @@ UNION ALL
 SELECT v.id FROM conversations v WHERE v.customer_id = ANY (CAST(:customers AS uuid[]))
 UNION ALL
 (SELECT m.id FROM messages m WHERE m.customer_id = ANY (CAST(:customers AS uuid[]))
- ORDER BY m.created_at, m.id LIMIT 20);
+ ORDER BY m.created_at, m.id LIMIT 5);
 
 -- name: keys_of_erased
 -- What these customers are known by and nobody else is: ids of leads, phones, addresses, messenger ids.
