@@ -13,6 +13,7 @@ from backstory.errors import SchemaMismatch, UsageError
 from backstory.live.reading import Event, LiveOptions
 from backstory.live.record import record_event
 from backstory.live.writing import Recorded
+from backstory.memory.chat import ChatSettings
 from backstory.memory.context import DEFAULT_BUDGET, ContextPack
 from backstory.search.embed import Embedder, EmbeddingSettings, find_embedder
 from backstory.store import embedded, schema
@@ -128,6 +129,15 @@ class App:
         given = self.settings
         key = given.embedding_key.get_secret_value() if given.embedding_key else None
         return EmbeddingSettings(given.embedding_model, given.embedding_url, key)
+
+    @property
+    def chat(self) -> ChatSettings:
+        """Which language model is asked, by the settings."""
+        given = self.settings
+        key = given.chat_key.get_secret_value() if given.chat_key else None
+        return ChatSettings(
+            given.chat_url, given.chat_model, key, given.chat_calls, given.chat_tokens
+        )
 
     def embedder(self) -> Embedder | None:
         """Return the model by which messages have been embedded, loaded once; None without one.

@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     its name at the service.
     `embedding_url` (BACKSTORY_EMBEDDING_URL): an OpenAI-compatible service that embeds, as
     `https://host/v1`; `embedding_key` (BACKSTORY_EMBEDDING_KEY) is its key.
+    `chat_url` (BACKSTORY_CHAT_URL): an OpenAI-compatible service with a language model,
+    `chat_model`, and a key, `chat_key`; without both nobody is asked. No run makes more than
+    `chat_calls` calls or spends more than `chat_tokens` tokens.
     """
 
     model_config = SettingsConfigDict(env_prefix="BACKSTORY_", frozen=True, extra="ignore")
@@ -38,13 +41,18 @@ class Settings(BaseSettings):
     embedding_model: str = Field(default="all-minilm-l6-v2-int8", min_length=1)
     embedding_url: str | None = Field(default=None)
     embedding_key: SecretStr | None = Field(default=None)
+    chat_url: str | None = Field(default=None)
+    chat_model: str | None = Field(default=None)
+    chat_key: SecretStr | None = Field(default=None)
+    chat_calls: int = Field(default=500, ge=0)
+    chat_tokens: int = Field(default=1_000_000, ge=0)
 
     @field_validator("database_schema")
     @classmethod
     def _schema_is_a_plain_name(cls, name: str) -> str:
         return check_schema_name(name)
 
-    @field_validator("database_url", "embedding_url")
+    @field_validator("database_url", "embedding_url", "chat_url", "chat_model")
     @classmethod
     def _blank_is_none(cls, url: str | None) -> str | None:
         return url or None

@@ -104,11 +104,12 @@ class QuarantineStatus(Vocabulary):
 
 
 class RunMode(Vocabulary):
-    """What a run does: load a log, retry what was quarantined, or embed messages."""
+    """What a run does: load a log, retry what was quarantined, embed, or sum talks up."""
 
     BACKFILL = "backfill"
     RETRY = "retry"
     EMBED = "embed"
+    SUMMARIZE = "summarize"
 
 
 class SearchMode(Vocabulary):

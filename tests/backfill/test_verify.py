@@ -234,6 +234,15 @@ WRITTEN = f"""
         VALUES (gen_random_uuid(), {CUSTOMER_1}, {CUSTOMER_3}, now());
     INSERT INTO run_changes (run_id, table_name, row_id)
         SELECT id, 'leads', {LEAD_3} FROM backfill_runs;
+    INSERT INTO embedding_models (name, dimensions, run_id)
+        SELECT 'a-model', 1, id FROM backfill_runs;
+    INSERT INTO embeddings (message_id, model, conversation_id, customer_id, content_hash, vector)
+        SELECT id, 'a-model', conversation_id, customer_id, '', '[1]' FROM messages
+        WHERE audit_id = 'a-1';
+    INSERT INTO conversation_summaries (conversation_id, customer_id, made_by, messages, left_out,
+                                        first_message_id, last_message_id, last_at)
+        SELECT conversation_id, customer_id, 'test', 1, 0, id, id, created_at FROM messages
+        WHERE audit_id = 'a-1';
     UPDATE quarantine SET resolved_run_id = run_id
 """
 
@@ -252,7 +261,9 @@ def furnished(broken: Connection) -> Connection:
 def test_a_broken_reference_of_any_kind_is_named(furnished: Connection, reference: str) -> None:
     table, column = reference.split(".")
     stranger = "ARRAY[gen_random_uuid()]" if column.endswith("_ids") else "gen_random_uuid()"
-    key = "ctid" if table == "run_partitions" else "id"
+    if column == "model":
+        stranger = "'a stranger'"
+    key = "id" if "id" in Base.metadata.tables[table].c else "ctid"
     one = f"{key} = (SELECT {key} FROM {table} LIMIT 1)"
     changed = furnished.execute(text(f"UPDATE {table} SET {column} = {stranger} WHERE {one}"))
     assert changed.rowcount == 1

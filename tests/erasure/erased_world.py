@@ -63,6 +63,10 @@ FURNITURE = """
         FROM messages WHERE customer_id = :customer ORDER BY id LIMIT 1;
     INSERT INTO customer_identities (id, customer_id, kind, value, provenance)
         VALUES (gen_random_uuid(), :customer, 'email', :word, 'claimed');
+    INSERT INTO conversation_summaries (conversation_id, customer_id, made_by, messages, left_out,
+                                        first_message_id, last_message_id, last_at)
+        SELECT conversation_id, customer_id, :word, 1, 0, id, id, created_at
+        FROM messages WHERE customer_id = :customer ORDER BY id LIMIT 1;
     INSERT INTO embeddings (message_id, model, conversation_id, customer_id, content_hash, vector)
         SELECT id, 'a model', conversation_id, customer_id, '', '[1,2,3]'
         FROM messages WHERE customer_id = :customer

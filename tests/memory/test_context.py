@@ -172,6 +172,24 @@ def test_a_summary_is_there_and_is_not_to_be_used(jane):
     assert line.source_id == jane.conversation
 
 
+def test_a_summary_says_what_it_covers_and_is_of_its_last_message(jane):
+    last = jane.says("And the shed.", JUNE.replace(day=5))
+    jane.change(
+        "INSERT INTO conversation_summaries (conversation_id, customer_id, made_by, messages,"
+        " left_out, first_message_id, last_message_id, last_at)"
+        " SELECT conversation_id, customer_id, 'extractive-1', 2, 0, id, id, created_at"
+        " FROM messages WHERE id = :last",
+        last=last,
+    )
+    jane.change(
+        "UPDATE conversations SET summary = 'Wants it gone' WHERE id = :id", id=jane.conversation
+    )
+    jane.says("Hello again", JUNE.replace(day=9))
+    (line,) = [each for each in packed(jane).lines if each.source == "conversation"]
+    assert line.text == 'Summary of the conversation (2 messages, by extractive-1): "Wants it gone"'
+    assert line.at == JUNE.replace(day=5)
+
+
 def test_the_same_question_is_answered_to_the_byte(jane):
     for number in range(5):
         jane.ordered("Twin", created_at=JUNE)

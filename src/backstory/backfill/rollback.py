@@ -38,6 +38,7 @@ _ANALYZE_ROWS = 1000
 # What a run's own rows are removed by, in order: what names a row goes before the row.
 _OWN = {
     "memory_notes": "remove_derived_notes",
+    "conversation_summaries": "remove_summaries",
     "messages": "remove_messages",
     "audit_log": "remove_records",
     "conversations": "remove_conversations",

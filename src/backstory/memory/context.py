@@ -239,7 +239,8 @@ def _confirmed(bound: Bound, things: Sequence[Kept]) -> list[Kept]:
 
 def _summaries(bound: Bound) -> Iterator[_Piece]:
     for row in store.summaries(bound):
-        told = f"Summary of the conversation: {quoted(row.summary, _DETAILS_CHARS)}"
+        covers = f" ({row.messages} messages, by {row.made_by})" if row.made_by else ""
+        told = f"Summary of the conversation{covers}: {quoted(row.summary, _DETAILS_CHARS)}"
         yield [[Line(Section.BEFORE, told, "conversation", row.id, row.at)]]
 
 

@@ -22,6 +22,7 @@ _JOB = (
 # Every right of the role, table by table; a table that is not here is closed to it.
 RIGHTS: dict[str, tuple[str, ...]] = {
     "confirmations": ("SELECT", "INSERT", "UPDATE (fetched_at, content_hash, confirmed_at)"),
+    "conversation_summaries": ("SELECT",),
     "conversations": ("SELECT",),
     "customer_addresses": (
         "SELECT",

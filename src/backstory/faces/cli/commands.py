@@ -9,6 +9,7 @@ from backstory.faces.cli import (  # isort: skip
     checking,
     reading,
     embedding,
+    summarizing,
     erasing,
     agents,
     tool_list,
@@ -34,6 +35,7 @@ __all__ = [
     "run_control",
     "serving",
     "shell",
+    "summarizing",
     "tool_list",
     "undoing",
 ]

@@ -168,6 +168,7 @@ def resume(
     """Continue a run that was paused, failed or killed, where it stands; nothing is done twice."""
     from backstory.backfill import journey
     from backstory.faces.cli.embedding import resume_embedding
+    from backstory.faces.cli.summarizing import resume_summarizing
     from backstory.runs.run import get_run
 
     with call.app() as app:
@@ -176,6 +177,8 @@ def resume(
             found = get_run(connection, run)
         if found.mode is RunMode.EMBED:
             return resume_embedding(call, app, str(found.id), found.options["model"])
+        if found.mode is RunMode.SUMMARIZE:
+            return resume_summarizing(call, app, str(found.id))
         return carry_out(call, lambda told: journey.resume(database, run, told))
 
 

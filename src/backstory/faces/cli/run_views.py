@@ -83,10 +83,17 @@ def list_view(found: list[tuple[Run, bool]]) -> RenderableType:
 
 
 def _made(run: Run) -> int:
-    """Return how many messages a finished run made or embedded."""
+    """Return how many messages or summaries a finished run made, or embedded."""
     report = run.report or {}
-    made: int = report["embedded" if run.mode is RunMode.EMBED else "messages_created"]
+    made: int = report[_MADE.get(run.mode, "messages_created")]
     return made
+
+
+_MADE = {RunMode.EMBED: "embedded", RunMode.SUMMARIZE: "written"}
+_NO_LOG = {
+    RunMode.EMBED: "none: it embeds",
+    RunMode.SUMMARIZE: "none: it sums conversations up",
+}
 
 
 def _status(run: Run, *, interrupted: bool) -> Text:
@@ -104,7 +111,7 @@ def run_view(
     rows: list[tuple[str, RenderableType]] = [
         ("status", _status(run, interrupted=interrupted)),
         ("begun", f"{moment(run.created_at)} UTC on {run.host}"),
-        ("log", one_line(run.log) or "none: it embeds"),
+        ("log", one_line(run.log) or _NO_LOG.get(run.mode, "none")),
         ("audit", one_line(", ".join(run.options.get("audit", ())))),
         ("leads", one_line(", ".join(run.options.get("leads", ())) or "derived from the log")),
     ]
@@ -112,6 +119,10 @@ def run_view(
     shown = []
     if run.report and run.mode is RunMode.EMBED:
         rows.append(("embedded", f"{count(_made(run))} messages, by {run.options['model']}"))
+    elif run.report and run.mode is RunMode.SUMMARIZE:
+        rows.append(
+            ("summed up", f"{count(_made(run))} conversations, by {run.options['made_by']}")
+        )
     elif run.report:
         report = report_from(run.report)
         rows += report_facts(report)

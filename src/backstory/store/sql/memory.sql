@@ -151,9 +151,11 @@ SELECT c.id, c.created_at, left(c.display_name, 300) AS display_name,
 FROM customers c WHERE c.id = CAST(:customer_id AS uuid);
 
 -- name: memory_summaries
--- The summaries of the last conversations with a lead.
-SELECT v.id, left(v.summary, 4000) AS summary, coalesce(v.last_message_at, v.started_at) AS at
+-- The summaries of the last conversations with a lead, and what they cover.
+SELECT v.id, left(v.summary, 4000) AS summary, s.messages, s.made_by,
+       coalesce(s.last_at, v.last_message_at, v.started_at) AS at
 FROM conversations v
+LEFT JOIN conversation_summaries s ON s.conversation_id = v.id AND s.customer_id = v.customer_id
 WHERE v.customer_id = CAST(:customer_id AS uuid) AND v.lead_id = CAST(:lead_id AS uuid)
   AND v.summary <> ''
 ORDER BY v.ordinal DESC LIMIT 2;

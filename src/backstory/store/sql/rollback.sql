@@ -50,6 +50,14 @@ SELECT (SELECT count(*) FROM messages WHERE run_id = CAST(:run_id AS uuid)) AS m
        (SELECT count(*) FROM skips WHERE run_id = CAST(:run_id AS uuid)) AS skips,
        (SELECT count(*) FROM quarantine WHERE run_id = CAST(:run_id AS uuid)) AS quarantine,
        (SELECT count(*) FROM conflicts WHERE run_id = CAST(:run_id AS uuid)) AS conflicts,
+       (SELECT count(*) FROM conversation_summaries s
+        JOIN conversations c ON c.id = s.conversation_id
+        WHERE (c.run_id = CAST(:run_id AS uuid)
+               OR EXISTS (SELECT FROM messages m WHERE m.conversation_id = c.id
+                          AND m.run_id = CAST(:run_id AS uuid)))
+          AND (c.run_id = CAST(:run_id AS uuid) OR c.lead_id NOT IN (
+               SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))))
+            AS conversation_summaries,
        (SELECT count(*) FROM memory_notes n
         WHERE n.status NOT IN ('confirmed', 'rejected')
           AND (n.run_id = CAST(:run_id AS uuid)
@@ -191,7 +199,8 @@ WHERE n.job_id IN (SELECT id FROM going_jobs)
               AND m.conversation_id IN (SELECT id FROM held)
               AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid))
    OR (n.status IN ('confirmed', 'rejected')
-       AND (n.customer_id = ANY (CAST(:customers AS uuid[]))
+       AND (n.run_id = CAST(:run_id AS uuid)
+            OR n.customer_id = ANY (CAST(:customers AS uuid[]))
             OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
             OR EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
                        AND m.run_id = CAST(:run_id AS uuid))));
@@ -214,7 +223,8 @@ WITH held AS (
                   AND m.conversation_id IN (SELECT id FROM held)
                   AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid))
        OR (n.status IN ('confirmed', 'rejected')
-           AND (n.customer_id = ANY (CAST(:customers AS uuid[]))
+           AND (n.run_id = CAST(:run_id AS uuid)
+                OR n.customer_id = ANY (CAST(:customers AS uuid[]))
                 OR n.source_lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
                 OR EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
                            AND m.run_id = CAST(:run_id AS uuid))))
@@ -358,6 +368,18 @@ WITH going AS (
     WHERE n.superseded_by_id IN (SELECT id FROM going) AND n.id NOT IN (SELECT id FROM going)
 )
 DELETE FROM memory_notes n WHERE n.id IN (SELECT id FROM going);
+
+-- name: remove_summaries
+-- Delete summaries of conversations that a run made or wrote to: they tell of what goes.
+WITH gone AS (
+    DELETE FROM conversation_summaries s USING conversations c
+    WHERE c.id = s.conversation_id
+      AND (c.run_id = CAST(:run_id AS uuid)
+           OR EXISTS (SELECT FROM messages m WHERE m.conversation_id = c.id
+                      AND m.run_id = CAST(:run_id AS uuid)))
+    RETURNING s.conversation_id
+)
+UPDATE conversations c SET summary = NULL FROM gone g WHERE c.id = g.conversation_id;
 
 -- name: remove_messages
 -- Delete the messages a run created.

@@ -189,6 +189,36 @@ WITH broken AS (
       AND NOT EXISTS (
           SELECT FROM quarantine q
           WHERE q.log = x.log AND q.audit_id = x.audit_id AND q.stage = 'write')
+    UNION ALL
+    SELECT v.reference, e.message_id || '/' || e.model
+    FROM embeddings e
+    LEFT JOIN messages m ON m.id = e.message_id
+    LEFT JOIN conversations c ON c.id = e.conversation_id AND c.customer_id = e.customer_id
+    LEFT JOIN embedding_models k ON k.name = e.model
+    LEFT JOIN backfill_runs r ON r.id = e.run_id
+    CROSS JOIN LATERAL (VALUES
+        ('embeddings.message_id', m.id IS NULL),
+        ('embeddings.conversation_id', c.id IS NULL),
+        ('embeddings.model', k.name IS NULL),
+        ('embeddings.run_id', e.run_id IS NOT NULL AND r.id IS NULL)) AS v (reference, missing)
+    WHERE v.missing
+    UNION ALL
+    SELECT 'embedding_models.run_id', k.name FROM embedding_models k
+    WHERE NOT EXISTS (SELECT FROM backfill_runs r WHERE r.id = k.run_id)
+    UNION ALL
+    SELECT v.reference, CAST(s.conversation_id AS text)
+    FROM conversation_summaries s
+    LEFT JOIN conversations c ON c.id = s.conversation_id AND c.customer_id = s.customer_id
+    LEFT JOIN messages f ON f.id = s.first_message_id
+    LEFT JOIN messages l ON l.id = s.last_message_id
+    LEFT JOIN backfill_runs r ON r.id = s.run_id
+    CROSS JOIN LATERAL (VALUES
+        ('conversation_summaries.conversation_id', c.id IS NULL),
+        ('conversation_summaries.first_message_id', f.id IS NULL),
+        ('conversation_summaries.last_message_id', l.id IS NULL),
+        ('conversation_summaries.run_id', s.run_id IS NOT NULL AND r.id IS NULL))
+        AS v (reference, missing)
+    WHERE v.missing
 )
 SELECT count(*) OVER () AS total, reference || ' of ' || row AS offender
 FROM broken
@@ -268,7 +298,7 @@ LEFT JOIN (SELECT run_id, count(*) AS rows FROM messages GROUP BY run_id) AS m O
 LEFT JOIN (SELECT run_id, count(*) AS rows FROM skips GROUP BY run_id) AS s ON s.run_id = r.id
 LEFT JOIN (SELECT run_id, count(*) AS rows FROM quarantine GROUP BY run_id) AS q ON q.run_id = r.id
 LEFT JOIN (SELECT run_id, count(*) AS rows FROM conflicts GROUP BY run_id) AS x ON x.run_id = r.id
-WHERE r.status = 'done' AND r.mode <> 'embed'
+WHERE r.status = 'done' AND r.mode IN ('backfill', 'retry')
 ORDER BY r.created_at, r.id;
 
 -- name: audit_ids_unique

@@ -28,6 +28,7 @@ from backstory.store.tables.ledgers import (
 )
 from backstory.store.tables.log import AuditLog
 from backstory.store.tables.people import Customer, CustomerIdentity, CustomerMerge, Lead
+from backstory.store.tables.summaries import ConversationSummary
 
 __all__ = [
     "ApiKey",
@@ -37,6 +38,7 @@ __all__ = [
     "Confirmation",
     "Conflict",
     "Conversation",
+    "ConversationSummary",
     "Customer",
     "CustomerAddress",
     "CustomerIdentity",
