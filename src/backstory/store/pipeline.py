@@ -25,7 +25,7 @@ def pipelined(
     With `commit` the transaction ends with them: what the caller does with it afterwards, does
     nothing. Statements are prepared once a session.
     """
-    with translated(), _preparing(connection) as driver, driver.pipeline():
+    with translated(), prepared(connection) as driver, driver.pipeline():
         cursors = [
             driver.cursor(row_factory=namedtuple_row).execute(_as_psycopg(name), values)
             for name, values in steps
@@ -36,9 +36,14 @@ def pipelined(
 
 
 @contextmanager
-def _preparing(connection: Connection) -> "Iterator[psycopg.Connection[Any]]":
+def prepared(connection: Connection, *, after: int = 0) -> "Iterator[psycopg.Connection[Any]]":
+    """Let a statement be planned once a connection, when it was used more than `after` times.
+
+    For the few that are asked again and again: planning is half of what they cost the server.
+    """
     driver = driver_of(connection)
-    driver.prepare_threshold = 0
+    before = driver.prepare_threshold
+    driver.prepare_threshold = after
     try:
         yield driver
     except psycopg.Error:
@@ -47,7 +52,7 @@ def _preparing(connection: Connection) -> "Iterator[psycopg.Connection[Any]]":
             connection.invalidate()
         raise
     finally:
-        driver.prepare_threshold = None
+        driver.prepare_threshold = before
 
 
 @cache

@@ -21,6 +21,7 @@ from backstory.memory.context import context as context_pack
 from backstory.store import agent_role, calls
 from backstory.store.binding import bound
 from backstory.store.engine import Database, translated
+from backstory.store.pipeline import prepared
 from backstory.tools.arguments import read_arguments, shown
 from backstory.tools.catalog import offered
 from backstory.tools.schemas import Format, projection
@@ -29,6 +30,7 @@ from backstory.tools.tool import Input, Tool
 Clock = Callable[[], datetime]
 
 _TRIES = 3
+_USES_UNPREPARED = 2
 _LONGEST_KEY = 200
 _MOST_ARGUMENTS = 20
 
@@ -142,7 +144,11 @@ class Session:
     def _served(self, tool: Tool, asked: Input, key: str | None, started: float) -> Answer:
         for left in reversed(range(_TRIES)):
             try:
-                with translated(), self.database.engine.begin() as connection:
+                with (
+                    translated(),
+                    self.database.engine.begin() as connection,
+                    prepared(connection, after=_USES_UNPREPARED),
+                ):
                     return self._within(connection, tool, asked, key, started)
             except RecordRefused as refused:
                 raise Refused(

@@ -64,11 +64,12 @@ def create_app(
         redirect_slashes=False,
     )
     made.state.service = service
+    # What is asked most stands first: a request is held against one route after the other.
     for router in (
-        sessions.router,
+        events.router,
         tool_routes(memory_enabled=app.settings.context_memory_enabled),
         context.router,
-        events.router,
+        sessions.router,
         reading.router,
         health.router,
     ):

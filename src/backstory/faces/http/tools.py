@@ -1,8 +1,10 @@
 """`GET /v1/tools` and `POST /v1/tools/{name}`: what an agent may call, and the calls."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic import BaseModel
 
@@ -69,11 +71,18 @@ def list_tools(
     shape: Annotated[Format, Query(alias="format", description="Who is given the tools.")] = (
         Format.CANONICAL
     ),
-) -> Json:
+) -> Response:
     """Return the tools that a session offers, ready to be handed to a model's provider."""
     del known
     enabled = service_of(request).app.settings.context_memory_enabled
-    return Json({"format": shape, "tools": projection(offered(memory_enabled=enabled), shape)})
+    return Response(_listed(shape, memory_enabled=enabled), media_type=JSON)
+
+
+@cache
+def _listed(shape: Format, *, memory_enabled: bool) -> bytes:
+    return orjson.dumps(
+        {"format": shape, "tools": projection(offered(memory_enabled=memory_enabled), shape)}
+    )
 
 
 def _calling(name: str) -> Callable[..., Response]:
