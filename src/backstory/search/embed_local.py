@@ -31,7 +31,7 @@ _PLACES = ("model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_
 _MOST_TOKENS = 256
 # Short texts go together: a batch is as wide as its longest, and the rest of it is wasted.
 _BATCH_TOKENS = 4096
-_BATCH_TEXTS = 64
+_BATCH_TEXTS = 32
 _HASHED = 1 << 20
 
 

@@ -30,7 +30,7 @@ from backstory.store.statements import sql
 
 AUDIT_ACTION = "embed_messages"
 ROLLBACK_ACTION = "rollback_embed"
-BATCH = 128
+BATCH = 256
 _STAGE = PartitionStage.WRITE
 _MESSAGES_A_PARTITION = 2_000
 _MOST_PARTITIONS = 256
