@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+from scripted_model import Script, scripted_model
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from tiny_model import make_model
@@ -234,6 +235,7 @@ def met_everything(database_of_the_docs, tmp_path_factory) -> Iterator[Place]:
     (place.home / "broken.jsonl").write_bytes(b"\n".join(broken))
     (place.home / "old").mkdir()
     (place.home / "old" / "1.jsonl.gz").write_bytes(gzip.compress(b"\n".join(lines)))
+    (place.home / "rules.toml").write_text('[[rule]]\nkind = "promise"\nwords = ["likes"]')
     (place.home / "my_report.py").write_text("import os; os.environ['DATABASE_URL']")
     place.do(
         'CREATE TABLE public."AuditLog" AS SELECT audit_id AS id, CAST(NULL AS text) AS '
@@ -258,6 +260,21 @@ def pause_a_run(place: Place) -> None:
         journey.start(place.database, place.home, place.options("audit.jsonl"), interrupt)
 
 
+def a_key_of(place: Place) -> str:
+    """Make a key and return the beginning of its id."""
+    code, shown = place.follow("backstory key create docs --json")
+    assert code == ExitCode.DONE, shown
+    return place.one("SELECT id FROM api_keys ORDER BY created_at DESC LIMIT 1")[:8]
+
+
+def a_note_of(place: Place) -> str:
+    """Take notes and return the beginning of a candidate's id."""
+    place.do('UPDATE leads SET state_metadata = state_metadata || \'{"likes": "jazz"}\'')
+    code, shown = place.follow("backstory notes backfill --json")
+    assert code == ExitCode.DONE, shown
+    return place.one("SELECT id FROM memory_notes WHERE status = 'candidate' LIMIT 1")[:8]
+
+
 def prepare(place: Place, command: str, line: str) -> str:
     """Make an example possible; return it with what only stands for something filled in."""
     if command in {"resume", "pause", "cancel"}:
@@ -268,6 +285,9 @@ def prepare(place: Place, command: str, line: str) -> str:
         make_model(place.home / "home" / MODELS / DEFAULT_MODEL)
     if command == "demo":
         assert place.follow("backstory demo")[0] == ExitCode.DONE
+    if command == "serve":
+        # It runs until it is asked to end: a port of its own, and then it is.
+        line = f"{line} --port 0 & sleep 4; kill -TERM $!; wait $!"
     if "pg_restore" in line and not (place.home / "backstory.dump").exists():
         place.follow("backstory db backup --to backstory.dump")
     last_run = place.one("SELECT id FROM backfill_runs ORDER BY created_at DESC LIMIT 1")
@@ -275,12 +295,21 @@ def prepare(place: Place, command: str, line: str) -> str:
         "3f2a9c1b": last_run[:8],
         "9b1f04c7": place.one("SELECT id FROM quarantine LIMIT 1")[:8],
         "5d0c6a1e": place.one("SELECT id FROM customers LIMIT 1")[:8],
+        "7f3a91d2": a_key_of(place),
         "LEAD": place.one("SELECT external_id FROM leads LIMIT 1"),
         "postgresql://reader@host/crm": shlex.quote(place.url),
     }
+    if "4c21ee07" in line:
+        stand_ins["4c21ee07"] = a_note_of(place)
     for name, real in stand_ins.items():
         line = line.replace(name, real)
     return line
+
+
+@pytest.fixture
+def language_model() -> Iterator[Script]:
+    with scripted_model() as server:
+        yield server
 
 
 @pytest.mark.parametrize(("command", "line"), examples())
@@ -289,6 +318,9 @@ def test_an_example_runs(command, line, met_everything, request):
     if "//user@host/db" in line:
         empty = request.getfixturevalue("empty_database_url")
         line = line.replace("postgresql://user@host/db", shlex.quote(empty))
+    if command == "notes propose":
+        model = request.getfixturevalue("language_model")
+        line = f"BACKSTORY_CHAT_URL={model.url} BACKSTORY_CHAT_MODEL=a-model {line}"
     code, shown = met_everything.follow(line, embedded=command == "db stop")
     assert code in {ExitCode.DONE, ExitCode.FINDINGS}, shown
     assert "Error:" not in shown

@@ -104,12 +104,13 @@ class QuarantineStatus(Vocabulary):
 
 
 class RunMode(Vocabulary):
-    """What a run does: load a log, retry what was quarantined, embed, or sum talks up."""
+    """What a run does: load a log, retry what was quarantined, embed, sum talks up, take notes."""
 
     BACKFILL = "backfill"
     RETRY = "retry"
     EMBED = "embed"
     SUMMARIZE = "summarize"
+    NOTES = "notes"
 
 
 class SearchMode(Vocabulary):

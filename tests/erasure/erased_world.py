@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-from loaded_world import World, lead, record, talk
+from loaded_world import NOW, World, lead, record, talk
 
 from backstory import erasure
 from backstory.erasure import ErasureReport
 from backstory.live.conversations import close_conversation
 from backstory.live.record import record_event
+from backstory.memory import notes
 from backstory.store.tables import Base
 
 # Every word of hers has one of these in it; nobody else's has.
@@ -93,6 +94,8 @@ def furnish(world: World) -> None:
             world.run(
                 statement, customer=customer_of(world, name), lead=lead_of(world, name), word=word
             )
+        note = world.one("SELECT id FROM memory_notes WHERE text = :word", word=word)
+        notes.confirm(world.database, str(note), by="staff", now=NOW)
     record_event(world.database, said(50, "zebra-1"))
     record_event(world.database, said(51, "zebra-1", "a live zebra", actor="robot"))
     close_conversation(world.database, "zebra-1")

@@ -58,6 +58,17 @@ def read_details(metadata: Any) -> LeadDetails:
     )
 
 
+def words_of(name: str) -> set[str]:
+    """Return the words of a name, small: those of `gateCode`, `gate_code`, `Gate code`."""
+    return {word.lower() for word in _WORD.findall(name)}
+
+
+def opens_doors(name: str) -> bool:
+    """Tell whether what goes by this name may open a door."""
+    words = words_of(name)
+    return bool(words & _OPENS_DOORS) and not words & _HARMLESS
+
+
 def _address(value: Any) -> str:
     if isinstance(value, str):
         return value[:_VALUE_CHARS]
@@ -80,9 +91,8 @@ def _values(
     """Yield each plain value or list of them with its path, and whether it may open a door."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            words = {word.lower() for word in _WORD.findall(name)}
-            tells = bool(words & _OPENS_DOORS) and not words & _HARMLESS
-            yield from _values(inner, (*path, name[:_VALUE_CHARS]), opens=opens or tells)
+            tells = opens or opens_doors(name)
+            yield from _values(inner, (*path, name[:_VALUE_CHARS]), opens=tells)
     elif isinstance(value, list):
         plain = [str(each) for each in value if not isinstance(each, list | Mapping) and each]
         if plain:

@@ -168,6 +168,7 @@ def resume(
     """Continue a run that was paused, failed or killed, where it stands; nothing is done twice."""
     from backstory.backfill import journey
     from backstory.faces.cli.embedding import resume_embedding
+    from backstory.faces.cli.noting import resume_notes
     from backstory.faces.cli.summarizing import resume_summarizing
     from backstory.runs.run import get_run
 
@@ -179,6 +180,8 @@ def resume(
             return resume_embedding(call, app, str(found.id), found.options["model"])
         if found.mode is RunMode.SUMMARIZE:
             return resume_summarizing(call, app, str(found.id))
+        if found.mode is RunMode.NOTES:
+            return resume_notes(call, app, str(found.id))
         return carry_out(call, lambda told: journey.resume(database, run, told))
 
 

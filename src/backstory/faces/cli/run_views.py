@@ -83,16 +83,17 @@ def list_view(found: list[tuple[Run, bool]]) -> RenderableType:
 
 
 def _made(run: Run) -> int:
-    """Return how many messages or summaries a finished run made, or embedded."""
+    """Return how many messages, summaries or notes a finished run made, or embedded."""
     report = run.report or {}
     made: int = report[_MADE.get(run.mode, "messages_created")]
     return made
 
 
-_MADE = {RunMode.EMBED: "embedded", RunMode.SUMMARIZE: "written"}
+_MADE = {RunMode.EMBED: "embedded", RunMode.SUMMARIZE: "written", RunMode.NOTES: "created"}
 _NO_LOG = {
     RunMode.EMBED: "none: it embeds",
     RunMode.SUMMARIZE: "none: it sums conversations up",
+    RunMode.NOTES: "none: it takes notes",
 }
 
 
@@ -123,6 +124,8 @@ def run_view(
         rows.append(
             ("summed up", f"{count(_made(run))} conversations, by {run.options['made_by']}")
         )
+    elif run.report and run.mode is RunMode.NOTES:
+        rows.append(("noted", f"{count(_made(run))} notes"))
     elif run.report:
         report = report_from(run.report)
         rows += report_facts(report)

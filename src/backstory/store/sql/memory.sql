@@ -73,6 +73,10 @@ ORDER BY a.created_at DESC, a.id LIMIT 200;
 -- name: memory_notes_valid
 -- The notes on a customer that are confirmed, or candidates, and valid at a moment; or one of them.
 SELECT n.id, n.kind, left(n.text, 4000) AS text, n.status, n.job_id, n.address_id, n.valid_until,
+       EXISTS (SELECT FROM memory_notes o
+               WHERE o.customer_id = n.customer_id AND o.topic = n.topic
+                 AND right(n.topic, 2) <> '[]' AND o.text <> n.text
+                 AND o.status IN ('candidate', 'confirmed')) AS contradicted,
        coalesce(n.valid_from, n.created_at) AS at, j.job_number, a.line1, a.line2, a.city,
        a.region, a.postal_code, a.country,
        sha256(convert_to(CAST(jsonb_build_array(

@@ -172,7 +172,10 @@ class JobEvent(Base):
 
 
 class MemoryNote(Base):
-    """Something worth keeping about a customer, with its source and its standing."""
+    """Something worth keeping about a customer, with its source and its standing.
+
+    `topic` is where a lead's state says it; with `[]` at its end it is one of several such.
+    """
 
     __tablename__ = "memory_notes"
 
@@ -192,6 +195,7 @@ class MemoryNote(Base):
     superseded_by_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("memory_notes.id"))
     created_at: Mapped[Recorded]
     run_id: Mapped[Run]
+    topic: Mapped[str | None]
 
     __table_args__ = (
         ForeignKeyConstraint(
@@ -207,5 +211,6 @@ class MemoryNote(Base):
         CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence_is_a_share"),
         Index(None, "customer_id"),
         Index(None, "superseded_by_id"),
+        Index(None, "source_lead_id"),
         Index(None, "run_id"),
     )

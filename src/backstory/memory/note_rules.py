@@ -1,0 +1,140 @@
+"""Says which notes a lead's state makes, by rules that are data: `note_rules.toml`, or a user's."""
+
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from backstory.errors import UsageError
+from backstory.memory.lead_details import opens_doors, words_of
+from backstory.model import NoteKind
+
+# Behind a topic of which a lead can say several things at once.
+MANY = "[]"
+_NONE = "none"
+_TEXT_CHARS = 500
+_TOPIC_CHARS = 300
+_MOST_NOTES = 100
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Keys with one of these words make notes of this kind; None: they make none."""
+
+    kind: NoteKind | None
+    words: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The first rule that knows a word decides; values under `bare` keys are told without them."""
+
+    rules: tuple[Rule, ...]
+    bare: frozenset[str]
+
+    def kind_of(self, path: Iterable[str]) -> NoteKind | None:
+        """Return what kind of note a value makes, from its innermost key outwards."""
+        for name in reversed(list(path)):
+            words = words_of(name)
+            for rule in self.rules:
+                if words & rule.words:
+                    return rule.kind
+        return NoteKind.FACT
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the rules as `read_rules` would read them from a file."""
+        rules = [{"kind": each.kind or _NONE, "words": sorted(each.words)} for each in self.rules]
+        return {"bare": sorted(self.bare), "rule": rules}
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a lead says of a topic."""
+
+    topic: str
+    kind: NoteKind
+    text: str
+
+    @property
+    def several(self) -> bool:
+        """Whether the lead can say other things of this topic beside it."""
+        return self.topic.endswith(MANY)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        return asdict(self)
+
+
+def load_rules(path: Path | None = None) -> Rules:
+    """Return the rules of a TOML file, or ours; raise UsageError where it is no such file."""
+    try:
+        written = (
+            resources.files("backstory.memory").joinpath("note_rules.toml")
+            if path is None
+            else path
+        ).read_text(encoding="utf-8")
+        return read_rules(tomllib.loads(written))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as bad:
+        raise UsageError(f"The rules in {path} cannot be read: {bad}.") from bad
+
+
+def read_rules(given: Mapping[str, Any]) -> Rules:
+    """Return rules from what a file says; raise UsageError with the form they should have."""
+    try:
+        rules = tuple(
+            Rule(
+                None if each["kind"] == _NONE else NoteKind(each["kind"]),
+                frozenset(str(word).lower() for word in each["words"]),
+            )
+            for each in given.get("rule", ())
+        )
+        return Rules(rules, frozenset(map(str.lower, given.get("bare", ()))))
+    except (AttributeError, KeyError, TypeError, ValueError) as bad:
+        kinds = ", ".join([*NoteKind, _NONE])
+        raise UsageError(
+            f"A rule is [[rule]] with kind = one of {kinds} and words = [...]: {bad!r}."
+        ) from bad
+
+
+def notes_in(state: Any, rules: Rules) -> list[Noted]:
+    """Return what a lead's state says, each thing once; what may open a door is never noted.
+
+    An address is none of it: it stands beside the lead and is shown as one.
+    """
+    found: dict[tuple[str, str], Noted] = {}
+    for path, several, value in _values(state, ()):
+        kind = rules.kind_of(path)
+        text = _told(path, value, rules)
+        if kind is not None and text:
+            topic = ".".join(path)[:_TOPIC_CHARS] + (MANY if several else "")
+            found.setdefault((topic, text), Noted(topic, kind, text))
+        if len(found) == _MOST_NOTES:
+            break
+    return list(found.values())
+
+
+def _values(
+    value: Any, path: tuple[str, ...], *, several: bool = False
+) -> Iterator[tuple[tuple[str, ...], bool, str]]:
+    """Yield each plain value with the keys to it, and whether a list is on the way."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not opens_doors(name) or isinstance(inner, Mapping):
+                yield from _values(inner, (*path, name), several=several)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _values(inner, path, several=True)
+    elif path and value is not None:
+        written = ("no", "yes")[value] if isinstance(value, bool) else str(value)
+        yield path, several, " ".join(written.split())
+
+
+def _told(path: tuple[str, ...], value: str, rules: Rules) -> str:
+    if not value:
+        return ""
+    name = " ".join(path[-1].replace("_", " ").split())
+    if words_of(path[-1]) & rules.bare:
+        return value[:_TEXT_CHARS]
+    return f"{name}: {value}"[:_TEXT_CHARS]

@@ -1,0 +1,283 @@
+"""Takes notes from what a business keeps beside its leads, as a run: planned, resumed, taken back.
+
+A note's id follows from the lead, the topic and the text, so that a second run adds none. What a
+lead no longer says is superseded by what it says now, or expires; what a person has confirmed or
+rejected stays as the person left it.
+"""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Row
+
+from backstory.errors import BackstoryError, Interrupted, RunError
+from backstory.extract.identity import derived_id
+from backstory.memory.note_rules import Noted, Rules, notes_in, read_rules
+from backstory.model import NoteStatus, PartitionStage, RunMode, RunStatus, RunWish
+from backstory.runs import run as runs
+from backstory.runs.claim import Claim, advance, claim_next, leading, release, renew
+from backstory.runs.progress import Listener, Stopwatch
+from backstory.runs.run import Run, short_id
+from backstory.store import notes as store
+from backstory.store.backfill import add_own_audit, lock_leads
+from backstory.store.engine import Database, translated
+from backstory.store.notes import NewNote, Standing
+from backstory.store.statements import sql
+
+EXTRACTOR = "state_metadata"
+VERSION = "1"
+AUDIT_ACTION = "take_notes"
+_LEADS_AT_ONCE = 500
+_STAGE = PartitionStage.WRITE
+_AFTER = {RunWish.PAUSE: RunStatus.PAUSED, RunWish.CANCEL: RunStatus.CANCELED}
+_NOBODY = uuid.UUID(int=0)
+
+
+@dataclass
+class NoteCounts:
+    """What came of so many leads, in notes; `reopened` are said again after they had ended."""
+
+    leads: int = 0
+    created: int = 0
+    superseded: int = 0
+    expired: int = 0
+    reopened: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+
+    def add(self, change: "Changes", leads: int) -> None:
+        """Count what a page of leads came to."""
+        self.leads += leads
+        self.created += len(change.new)
+        self.reopened += sum(each.status is NoteStatus.CANDIDATE for each in change.standing)
+        self.superseded += sum(each.status is NoteStatus.SUPERSEDED for each in change.standing)
+        self.expired += sum(each.status is NoteStatus.EXPIRED for each in change.standing)
+        for note in change.new:
+            self.kinds[note.kind.value] = self.kinds.get(note.kind.value, 0) + 1
+
+
+@dataclass(frozen=True)
+class NotesReport:
+    """What a run did, or would do (no `run_id`); `contradictions` are topics, of all there is."""
+
+    run_id: str | None
+    mode: str
+    leads: int
+    created: int
+    superseded: int
+    expired: int
+    reopened: int
+    kinds: dict[str, int]
+    contradictions: int
+    seconds_by_step: dict[str, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as JSON."""
+        return asdict(self)
+
+
+# --- what a lead comes to --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Notes to be written, and how others are to stand."""
+
+    new: tuple[NewNote, ...]
+    standing: tuple[Standing, ...]
+
+
+def note_id(lead_id: uuid.UUID, noted: Noted) -> uuid.UUID:
+    """Return the id of what a lead says of a topic."""
+    return uuid.UUID(bytes=derived_id("note", lead_id.hex, noted.topic, noted.text))
+
+
+def decide(
+    leads: Iterable[Row[Any]],
+    held: dict[uuid.UUID, list[Row[Any]]],
+    rules: Rules,
+    now: datetime,
+) -> Changes:
+    """Return what is to change so that notes say what their leads say now."""
+    new: list[NewNote] = []
+    standing: list[Standing] = []
+    for lead in leads:
+        said = {note_id(lead.id, each): each for each in notes_in(lead.state_metadata, rules)}
+        known = {row.id: row for row in held.get(lead.id, ())}
+        since = now if known else lead.created_at
+        new += [_new(key, lead.id, noted, since) for key, noted in said.items() if key not in known]
+        standing += _ended(said, known.values(), now)
+        standing += [
+            Standing(row.id, NoteStatus.CANDIDATE)
+            for row in known.values()
+            if row.ended and row.id in said
+        ]
+    return Changes(tuple(new), tuple(standing))
+
+
+def _new(key: uuid.UUID, lead: uuid.UUID, noted: Noted, since: datetime | None) -> NewNote:
+    return NewNote(
+        id=key,
+        lead_id=lead,
+        topic=noted.topic,
+        kind=noted.kind,
+        text=noted.text,
+        extracted_by=f"{EXTRACTOR}/{VERSION}",
+        valid_from=since,
+    )
+
+
+def _ended(
+    said: dict[uuid.UUID, Noted], known: Iterable[Row[Any]], now: datetime
+) -> list[Standing]:
+    """End candidates that their lead no longer says, in favour of what it says of the topic now."""
+    now_said = {noted.topic: key for key, noted in said.items() if not noted.several}
+    ended = []
+    for row in known:
+        if row.id not in said and row.status == NoteStatus.CANDIDATE:
+            heir = now_said.get(row.topic)
+            status = NoteStatus.SUPERSEDED if heir else NoteStatus.EXPIRED
+            ended.append(Standing(row.id, status, heir, now))
+    return ended
+
+
+# --- the run ---------------------------------------------------------------------------------
+
+
+def plan(connection: Connection, rules: Rules, now: datetime) -> NotesReport:
+    """Return what a run would do; writes nothing. Contradictions are those of now."""
+    counts = NoteCounts()
+    after = _NOBODY
+    while leads := store.next_leads(connection, after, limit=_LEADS_AT_ONCE):
+        counts.add(decide(leads, _held(connection, leads), rules, now), len(leads))
+        after = leads[-1].id
+    return NotesReport(None, "plan", **asdict(counts), **_rest(connection, {}))
+
+
+def _held(connection: Connection, leads: Sequence[Row[Any]]) -> dict[uuid.UUID, list[Row[Any]]]:
+    return store.notes_of_leads(connection, [lead.id for lead in leads], EXTRACTOR)
+
+
+def _rest(connection: Connection, seconds: dict[str, float]) -> dict[str, Any]:
+    return {"contradictions": store.contradictions(connection), "seconds_by_step": seconds}
+
+
+def start(
+    database: Database, home: Path, rules: Rules, listener: Listener | None = None
+) -> NotesReport:
+    """Take notes from every lead; raise Interrupted when the run was paused or canceled."""
+    run_id = uuid.uuid4()
+    with translated(), database.engine.begin() as connection:
+        runs.add_run(
+            connection,
+            run_id,
+            mode=RunMode.NOTES,
+            log="",
+            options={"rules": rules.as_json()},
+            spill_dir=home / "runs" / str(run_id),
+        )
+        runs.note(connection, run_id, records_read=store.count_leads(connection))
+        asked = {"run_id": run_id, "stage": _STAGE, "count": 1}
+        connection.execute(sql("add_partitions"), asked)
+    return _go(database, run_id, listener)
+
+
+def resume(database: Database, reference: str, listener: Listener | None = None) -> NotesReport:
+    """Continue a run that was paused, failed or killed, by the rules it began with."""
+    with translated(), database.engine.begin() as connection:
+        run = runs.get_run(connection, reference)
+        runs.check_way(run, RunStatus.RUNNING)
+    if run.mode is not RunMode.NOTES or "rules" not in run.options:
+        raise RunError(f"Run {short_id(run.id)} takes no notes from leads.")
+    return _go(database, run.id, listener)
+
+
+def _go(database: Database, run_id: uuid.UUID, listener: Listener | None) -> NotesReport:
+    with database.engine.connect() as connection, translated(), leading(connection, run_id):
+        with connection.begin():
+            run = runs.get_run(connection, str(run_id))
+            runs.move(connection, run, RunStatus.RUNNING)
+        watch = Stopwatch(listener, dict(run.seconds_by_step))
+        try:
+            with translated():
+                return _steps(connection, run, watch)
+        except Interrupted as stopped:
+            _leave(connection, run, watch, _AFTER[RunWish(stopped.wish)], None)
+            raise Interrupted(stopped.wish, str(run_id)) from stopped
+        except KeyboardInterrupt:
+            _leave(connection, run, watch, RunStatus.PAUSED, None)
+            raise Interrupted(RunWish.PAUSE, str(run_id)) from None
+        except BackstoryError as failed:
+            _leave(connection, run, watch, RunStatus.FAILED, str(failed))
+            raise
+
+
+def _leave(
+    connection: Connection, run: Run, watch: Stopwatch, status: RunStatus, error: str | None
+) -> None:
+    """Leave a run in a state from which it goes on, as far as the database still answers."""
+    watch.end()
+    # The first error is the one to tell; `resume` takes a run that nobody leads.
+    with suppress(BackstoryError), translated():
+        connection.rollback()
+        with connection.begin():
+            release(connection, run.id)
+            runs.note(connection, run.id, seconds=watch.seconds)
+            runs.move(connection, run, status, error=error)
+
+
+def _steps(connection: Connection, run: Run, watch: Stopwatch) -> NotesReport:
+    rules = read_rules(run.options["rules"])
+    watch.begin("notes", total=run.records_read)
+    with connection.begin():
+        claim = claim_next(connection, run.id, _STAGE)
+    if claim is not None:
+        while _page(connection, claim, rules, run.created_at):
+            watch.tell(claim.counts["leads"])
+    with connection.begin():
+        (done,) = connection.execute(
+            sql("partition_counts"), {"run_id": run.id, "stage": _STAGE}
+        ).all()
+        watch.end()
+        told = NotesReport(
+            str(run.id),
+            RunMode.NOTES,
+            **_counts(done.counts),
+            **_rest(connection, watch.seconds),
+        )
+        add_own_audit(connection, run_id=run.id, action=AUDIT_ACTION, payload=told.as_json())
+        runs.note(connection, run.id, seconds=watch.seconds, report=told.as_json())
+        runs.move(connection, run, RunStatus.DONE)
+    return told
+
+
+def _page(connection: Connection, claim: Claim, rules: Rules, now: datetime) -> bool:
+    """Take notes from the next leads, in one transaction; tell whether there were any."""
+    after = uuid.UUID(bytes=claim.cursor) if claim.cursor else _NOBODY
+    with connection.begin():
+        wanted = renew(connection, claim)
+        ids = [lead.id for lead in store.next_leads(connection, after, limit=_LEADS_AT_ONCE)]
+        if wanted:
+            raise Interrupted(wanted)
+        # From here on nobody else changes these leads, or gives them to another customer.
+        lock_leads(connection, (each.bytes for each in ids))
+        leads = store.leads_anew(connection, ids)
+        change = decide(leads, _held(connection, leads), rules, now)
+        store.add(connection, change.new, run_id=claim.run_id)
+        store.change(connection, change.standing, run_id=claim.run_id)
+        counts = NoteCounts(**_counts(claim.counts))
+        counts.add(change, len(leads))
+        cursor = ids[-1].bytes if ids else claim.cursor
+        written = asdict(counts) | {"records": counts.leads}
+        advance(connection, claim, cursor=cursor, counts=written, done=not ids)
+    claim.cursor, claim.counts = cursor, written
+    return bool(ids)
+
+
+def _counts(counts: dict[str, Any]) -> dict[str, Any]:
+    """Return the counts of notes; what is committed of a run has its records beside them."""
+    return asdict(NoteCounts()) | {name: n for name, n in counts.items() if name != "records"}

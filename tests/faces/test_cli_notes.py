@@ -1,0 +1,68 @@
+"""`backstory notes …`: take them, look at them, decide about them."""
+
+import pytest
+
+
+@pytest.fixture
+def noted(loaded):
+    """Return a terminal on the sample with its notes taken."""
+    assert loaded.type("notes", "backfill").code == 0
+    return loaded
+
+
+def listed(terminal, *words):
+    return terminal.type("notes", "list", *words, "--json").json["notes"]
+
+
+def test_a_dry_run_tells_what_a_run_then_does(loaded):
+    told = loaded.type("notes", "backfill", "--dry-run", "--json").json
+    assert told["run_id"] is None
+    assert listed(loaded, "--limit", "1000") == []
+    done = loaded.type("notes", "backfill", "--json").json
+    assert done["created"] == told["created"] == len(listed(loaded, "--limit", "1000")) > 10
+    again = loaded.type("notes", "backfill", "--json").json
+    assert again["created"] == 0
+    assert loaded.type("verify", "--json").json["ok"]
+
+
+def test_no_code_of_a_gate_is_in_any_note(noted):
+    words = " ".join(each["text"] for each in listed(noted, "--limit", "1000"))
+    assert "Biscuit" in words
+    assert "4471" not in words
+    assert "8826" not in words
+
+
+def test_contradictions_of_one_customer_are_listed_and_marked(noted):
+    found = listed(noted, "--contradictions")
+    assert {"preferred contact: messenger", "preferred contact: sms"} <= {e["text"] for e in found}
+    assert all(each["others"] for each in found)
+    assert " !" in noted.type("notes", "list", "--contradictions").out
+
+
+def test_decisions_change_how_a_note_stands(noted):
+    one, other = [e["id"] for e in listed(noted) if e["text"].startswith("preferred contact")][:2]
+    assert "is confirmed" in noted.type("notes", "confirm", one).out
+    assert [each["id"] for each in listed(noted, "--status", "confirmed")] == [one]
+    assert noted.type("notes", "reject", other, "--json").json["status"] == "rejected"
+    new = noted.type("notes", "supersede", one[:8], "By letter", "--json").json["note"]
+    assert [each["text"] for each in listed(noted, "--status", "confirmed")] == ["By letter"]
+    assert new != one
+    assert noted.type("notes", "confirm", "zzzz").code == 2
+    blocked = noted.type("rollback", "last", "--json")
+    assert blocked.code == 1
+    assert blocked.json["blockers"][0]["name"] == "notes"
+
+
+def test_a_run_of_notes_is_taken_back_as_any_other(noted):
+    assert noted.type("runs", "--json").json["runs"][0]["mode"] == "notes"
+    assert noted.type("runs").code == 0
+    assert noted.type("runs", "last").code == 0
+    assert noted.type("rollback", "last").code == 0
+    assert listed(noted) == []
+    assert noted.type("search", "spa", "--json").json["hits"]
+
+
+def test_without_a_model_a_proposal_says_how_to_name_one(noted):
+    told = noted.type("notes", "propose", listed(noted)[0]["customer_id"])
+    assert told.code == 2
+    assert "BACKSTORY_CHAT_URL" in told.err
