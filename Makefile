@@ -43,8 +43,12 @@ docs: $(DEV) ## write the generated parts of the docs anew
 
 bench: $(DEV) ## the benchmarks, with RECORDS=100000 records unless told otherwise
 	$(BIN)/python bench/load.py --records $(RECORDS) --keep
-	$(BIN)/python bench/search.py --schema bench_$(RECORDS) --words bench/data/$(RECORDS)/words.json \
-		--url "$${DATABASE_URL:-$$($(BIN)/backstory --home bench/data/home db url)}"
+	@set -e; url="$${DATABASE_URL:-$$($(BIN)/backstory --home bench/data/home db url)}"; \
+	loaded="--schema bench_$(RECORDS) --words bench/data/$(RECORDS)/words.json --url $$url"; \
+	$(BIN)/python bench/search.py $$loaded; \
+	$(BIN)/python bench/tools.py $$loaded; \
+	$(BIN)/python bench/events.py --url "$$url"; \
+	$(BIN)/python bench/kills.py --kills 20 --records 5000
 
 clean: ## remove .venv and every cache; data and databases stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
