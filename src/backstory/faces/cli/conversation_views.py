@@ -70,6 +70,7 @@ def header_view(header: ConversationHeader) -> RenderableType:
                 ("lead", text(one_line(header.lead), (_stage(header), "dim"))),
                 ("customer", str(header.customer_id)),
                 ("said", f"{said}{events}, {span}" if header.messages else "nothing yet"),
+                *([("in short", one_line(header.summary))] if header.summary else []),
             ]
         ),
     )
