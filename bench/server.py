@@ -4,8 +4,9 @@
     python bench/server.py --schema bench_1000000 --words bench/data/1000000/words.json --url ...
 
 It starts `backstory serve` on this machine and writes into the schema it is given. Clients are
-processes of their own, with one connection each, and ask again as soon as they are answered; they
-share the processors with the server and the database.
+processes of their own, with one connection each; they share the processors with the server and the
+database. They ask again as soon as they are answered, which keeps 16 calls under way at any time,
+and then once more with a pause before each call, as a model makes one that thinks.
 """
 
 import argparse
@@ -52,7 +53,10 @@ def main() -> None:
     found: dict[str, Any] = {"load_before": os.getloadavg()[0]}
     if options.words:
         words = json.loads(options.words.read_text(encoding="utf-8"))
-        found["tools"] = _tools(options, database, key, words)
+        for pause in (0, options.pause):
+            found[f"tools, {pause} s between calls"] = _tools(
+                options, database, key, words=words, pause=pause
+            )
     found["events"] = _events(options, database, key)
     _print(found, as_json=options.json)
 
@@ -62,6 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--url", required=True)
     parser.add_argument("--schema", required=True)
     parser.add_argument("--words", type=Path, help="words of the log; without, events only")
+    parser.add_argument("--pause", type=float, default=0.2, help="seconds that a model thinks")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--threads", type=int, default=8, help="of the server")
     parser.add_argument("--json", action="store_true")
@@ -145,7 +150,12 @@ def _quantiles(times: list[float]) -> dict[str, float]:
 
 
 def _tools(
-    options: argparse.Namespace, database: Database, key: str, words: dict[str, list[str]]
+    options: argparse.Namespace,
+    database: Database,
+    key: str,
+    *,
+    words: dict[str, list[str]],
+    pause: float,
 ) -> dict[str, Any]:
     with database.engine.connect() as connection:
         leads = connection.execute(text("SELECT id FROM leads ORDER BY id")).scalars().all()
@@ -155,7 +165,8 @@ def _tools(
     errors = 0
     with _served(options):
         started = perf_counter()
-        asked = {"key": key, "leads": chosen, "words": words, "seconds": options.seconds}
+        asked = {"key": key, "leads": chosen, "words": words, "pause": pause}
+        asked |= {"seconds": options.seconds}
         for times, failed in _run(TOOL_CLIENTS, _agent, **asked):
             errors += failed
             for tool, each in times.items():
@@ -173,6 +184,7 @@ def _agent(
     key: str,
     leads: list[str],
     words: dict[str, list[str]],
+    pause: float,
     seconds: float,
 ) -> None:
     """Talk with one customer after the other until the time is up."""
@@ -186,6 +198,7 @@ def _agent(
         client = Client(opened["token"])
 
         def call(tool: str, client: Client = client, **arguments: Any) -> dict[str, Any]:
+            time.sleep(pause * pick.uniform(0.5, 1.5))
             started = perf_counter()
             status, answer = client.post(f"/v1/tools/{tool}", arguments)
             spent.setdefault(tool, []).append(perf_counter() - started)
@@ -336,14 +349,14 @@ def _print(found: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps(found, indent=2))
         return
     print(f"load before: {found['load_before']:.1f}")
-    if "tools" in found:
-        tools = found["tools"]
+    for kind in [kind for kind in found if kind.startswith("tools")]:
+        tools = found[kind]
+        print(f"{kind}: {tools['calls_a_second']:.0f} calls a second, {tools['errors']} errors")
         print(f"{'tool':28} {'calls':>6} {'p50':>8} {'p95':>8} {'max':>8}   milliseconds")
         for name, row in tools["by_tool"].items():
             print(
                 f"{name:28} {row['calls']:6} {row['p50']:8.1f} {row['p95']:8.1f} {row['max']:8.1f}"
             )
-        print(f"{tools['calls_a_second']:.0f} calls a second, {tools['errors']} errors")
     for name, row in found["events"].items():
         rate = "" if row["a_second"] is None else f"{row['a_second']:.0f} a second, "
         print(
