@@ -48,5 +48,6 @@ class Embedding(Base):
         ),
         Index(None, "conversation_id"),
         Index(None, "customer_id", "model"),
+        Index(None, "model"),
         Index(None, "run_id"),
     )

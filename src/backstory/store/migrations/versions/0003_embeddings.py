@@ -65,7 +65,7 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("message_id", "model", name=op.f("embeddings_pkey")),
     )
-    for columns in (["conversation_id"], ["customer_id", "model"], ["run_id"]):
+    for columns in (["conversation_id"], ["customer_id", "model"], ["model"], ["run_id"]):
         op.create_index(op.f(f"embeddings_{'_'.join(columns)}_idx"), "embeddings", columns)
     for table in ("embeddings", "embedding_models"):
         op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
