@@ -13,6 +13,9 @@ PROMISED = {
     *("conversation", "customers", "trace", "db status", "db upgrade", "db url", "db stop"),
     *("tools", "db doctor", "db backup", "record", "follow"),
     *("serve", "key create", "key list", "key revoke", "call", "mcp"),
+    *("context", "ready", "summarize", "embed", "model install", "model list", "erase", "export"),
+    *("notes backfill", "notes list", "notes propose", "notes confirm", "notes reject"),
+    "notes supersede",
 }
 
 
