@@ -287,7 +287,13 @@ def prepare(place: Place, command: str, line: str) -> str:
         assert place.follow("backstory demo")[0] == ExitCode.DONE
     if command == "serve":
         # It runs until it is asked to end: a port of its own, and then it is.
-        line = f"{line} --port 0 & sleep 4; kill -TERM $!; wait $!"
+        line = (
+            f"{line} --port 0 2>said.txt & until grep -q Serving said.txt; do sleep 0.1; done; "
+            "kill -TERM $!; wait $!; ended=$?; cat said.txt; exit $ended"
+        )
+    if command == "erase":
+        # An erasure waits for runs that are unfinished, as other examples leave them.
+        place.do("UPDATE backfill_runs SET status = 'canceled' WHERE status = 'paused'")
     if "pg_restore" in line and not (place.home / "backstory.dump").exists():
         place.follow("backstory db backup --to backstory.dump")
     last_run = place.one("SELECT id FROM backfill_runs ORDER BY created_at DESC LIMIT 1")
