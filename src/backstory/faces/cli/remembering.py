@@ -17,7 +17,7 @@ from backstory.faces.cli.groups import AGENTS, shell
     panel=AGENTS,
     example="""
     CONTEXT_MEMORY_ENABLED=true backstory context LEAD "same place as last time?"
-    CONTEXT_MEMORY_ENABLED=true backstory context LEAD "the piano" --budget 800 --json
+    CONTEXT_MEMORY_ENABLED=true backstory context LEAD piano --budget 800 --json
     """,
 )
 def context(
