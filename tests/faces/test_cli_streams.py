@@ -69,7 +69,15 @@ def test_help_is_plain_without_colour(sampled):
 def test_progress_is_on_standard_error_of_a_terminal(sampled, tmp_path):
     with (tmp_path / "out").open("w+") as out:
         code, shown = on_a_terminal(
-            sampled, "backfill", "--audit", AUDIT, "--leads", LEADS, "--json", stdout=out
+            sampled,
+            "backfill",
+            "--audit",
+            AUDIT,
+            "--leads",
+            LEADS,
+            "--dry-run",
+            "--json",
+            stdout=out,
         )
     assert code == 0
     assert "216" in shown
