@@ -9,6 +9,7 @@ from loaded_world import World, lead, record, talk
 from backstory.backfill import journey, recognise
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.plan import plan
+from backstory.errors import Interrupted
 from backstory.live.record import record_event
 from backstory.runs.run import get_run
 
@@ -130,7 +131,7 @@ def test_a_run_that_was_filled_in_and_killed_goes_on_to_its_report(
 
     with monkeypatch.context() as patched:
         patched.setattr(journey, "finish", die)
-        with pytest.raises(journey.Interrupted):
+        with pytest.raises(Interrupted):
             journey.start(world.database, world.home, asked)
     assert journey.resume(world.database, "last").messages_duplicate == 21
     assert world.verify().ok

@@ -9,8 +9,12 @@ from search_world import NOON, add_lead, say
 from sqlalchemy import text
 from tiny_model import TOPICS, make_model
 
+from backstory.backfill import journey
 from backstory.backfill.control import stop
+from backstory.backfill.rollback import rollback
 from backstory.errors import Interrupted, ModelUnreachable, RunError
+from backstory.memory import summaries
+from backstory.memory.summary_writers import Extractive
 from backstory.model import RunStatus, RunWish
 from backstory.runs.run import get_run
 from backstory.search import embed_run
@@ -202,8 +206,25 @@ def test_a_rollback_takes_exactly_what_a_run_embedded(database, tmp_path, tiny):
         assert models(connection) == []
     indexes = "SELECT FROM pg_indexes WHERE tablename = 'embeddings' AND indexname LIKE '%hnsw'"
     assert query(database, indexes) == []
+    assert len(query(database, "SELECT FROM audit_log WHERE action = 'rollback_embed'")) == 2
     with pytest.raises(RunError):
         embed_run.rollback(database, first.run_id)
+
+
+def test_a_run_of_another_kind_neither_goes_on_nor_back_as_this_one(database, tmp_path, tiny):
+    """Each kind knows its own rows: another's way back would only say that it had gone."""
+    embed_run.start(database, tmp_path, tiny)
+    before = vectors(database)
+    for attempt in (
+        lambda: rollback(database, "last"),
+        lambda: journey.resume(database, "last"),
+        lambda: summaries.rollback(database, "last"),
+        lambda: summaries.resume(database, "last", Extractive()),
+    ):
+        with pytest.raises(RunError, match="a run of embed, not of"):
+            attempt()
+    assert vectors(database) == before
+    assert serving(database) == tiny.name
 
 
 def test_a_message_that_goes_takes_its_vector_along(database, tmp_path, tiny):

@@ -2,10 +2,11 @@
 
 import time
 
-from backstory.backfill.journey import AFTER_WISH, settle
+from backstory.backfill.journey import settle
 from backstory.model import RunStatus, RunWish
 from backstory.runs import run as runs
 from backstory.runs.claim import is_led
+from backstory.runs.journey import AFTER_WISH
 from backstory.runs.run import Run
 from backstory.store.engine import Database, translated
 

@@ -26,11 +26,11 @@ from backstory.backfill.recognise import is_known, note_state
 from backstory.backfill.report import Report, refuse_empty
 from backstory.backfill.spill import Spill
 from backstory.backfill.work import Work, finish_stage, prepare
-from backstory.errors import BackstoryError, Interrupted, RecordRefused, RunError, Transient
+from backstory.errors import RecordRefused, RunError, Transient
 from backstory.extract.judge import Keys
-from backstory.model import LeadSource, PartitionStage, RunStatus, RunWish
+from backstory.model import LeadSource, PartitionStage, RunMode, RunStatus
 from backstory.runs import run as runs
-from backstory.runs.claim import leading
+from backstory.runs.journey import check_mode, lead_run
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run
 from backstory.store.engine import Database, parse_url, translated
@@ -124,6 +124,7 @@ def resume(database: Database, reference: str, listener: Listener | None = None)
     """Continue a run that was paused, failed, or lost its workers; return its report."""
     with translated(), database.engine.begin() as connection:
         run = runs.get_run(connection, reference)
+        check_mode(run, RunMode.BACKFILL, RunMode.RETRY)
         runs.check_way(run, RunStatus.RUNNING)
         manifest = Manifest.load(run)
         sources = (*manifest.audit, *manifest.leads)
@@ -143,41 +144,10 @@ def resume(database: Database, reference: str, listener: Listener | None = None)
 def _go(
     database: Database, run_id: uuid.UUID, manifest: Manifest, listener: Listener | None
 ) -> Report:
-    with database.engine.connect() as connection, translated(), leading(connection, run_id):
-        with connection.begin():
-            run = runs.get_run(connection, str(run_id))
-            runs.move(connection, run, RunStatus.RUNNING)
-        watch = Stopwatch(listener, dict(run.seconds_by_step))
-        try:
-            with translated():
-                return _steps(database, connection, run, manifest, watch)
-        except Interrupted as stop:
-            _stop(connection, run, watch, AFTER_WISH[RunWish(stop.wish)], None)
-            raise Interrupted(stop.wish, str(run_id)) from stop
-        except KeyboardInterrupt:
-            _stop(connection, run, watch, RunStatus.PAUSED, None)
-            raise Interrupted(RunWish.PAUSE, str(run_id)) from None
-        except BackstoryError as failed:
-            _stop(connection, run, watch, RunStatus.FAILED, str(failed))
-            raise
+    def steps(connection: Connection, run: Run, watch: Stopwatch) -> Report:
+        return _steps(database, connection, run, manifest, watch)
 
-
-AFTER_WISH = {RunWish.PAUSE: RunStatus.PAUSED, RunWish.CANCEL: RunStatus.CANCELED}
-
-
-def _stop(
-    connection: Connection, run: Run, watch: Stopwatch, status: RunStatus, error: str | None
-) -> None:
-    """Leave a run in a state from which it goes on, as far as the database still answers."""
-    watch.end()
-    try:
-        with translated():
-            connection.rollback()
-            with connection.begin():
-                runs.note(connection, run.id, seconds=watch.seconds)
-            settle(connection, run, status, error=error)
-    except BackstoryError:
-        return  # the first error is the one to tell; `resume` takes a run that nobody leads
+    return lead_run(database, run_id, steps, listener, settle=settle)
 
 
 def settle(

@@ -20,9 +20,10 @@ from backstory.backfill.obstacles import Blocker, blockers, forced, remove_obsta
 from backstory.backfill.spill import Spill
 from backstory.errors import RecordRefused, RunError
 from backstory.extract.customers import HUB_LIMIT
-from backstory.model import PartitionStage, RunStatus
+from backstory.model import PartitionStage, RunMode, RunStatus
 from backstory.runs import run as runs
 from backstory.runs.claim import is_led, leading
+from backstory.runs.journey import check_mode
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run, short_id
 from backstory.store.backfill import add_own_audit, lock_leads
@@ -160,6 +161,8 @@ def _look_up(connection: Connection, reference: str) -> Run:
 
 
 def _refuse_busy(connection: Connection, run: Run) -> None:
+    # Other kinds of run are taken back by `runs.journey.take_back`.
+    check_mode(run, RunMode.BACKFILL, RunMode.RETRY, RunMode.NOTES)
     name = short_id(run.id)
     if run.status is RunStatus.ROLLED_BACK:
         raise RunError(f"Run {name} was rolled back already.")

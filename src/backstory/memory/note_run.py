@@ -7,7 +7,6 @@ rejected stays as the person left it.
 
 import uuid
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +14,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from backstory.errors import BackstoryError, Interrupted, RunError
+from backstory.errors import Interrupted, RunError
 from backstory.extract.identity import derived_id
 from backstory.memory.note_rules import Noted, Rules, notes_in, read_rules
-from backstory.model import NoteStatus, PartitionStage, RunMode, RunStatus, RunWish
+from backstory.model import NoteStatus, PartitionStage, RunMode, RunStatus
 from backstory.runs import run as runs
-from backstory.runs.claim import Claim, advance, claim_next, leading, release, renew
+from backstory.runs.claim import Claim, advance, claim_next, renew
+from backstory.runs.journey import lead_run, resumable
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run, short_id
 from backstory.store import notes as store
@@ -34,7 +34,6 @@ VERSION = "1"
 AUDIT_ACTION = "take_notes"
 _LEADS_AT_ONCE = 500
 _STAGE = PartitionStage.WRITE
-_AFTER = {RunWish.PAUSE: RunStatus.PAUSED, RunWish.CANCEL: RunStatus.CANCELED}
 _NOBODY = uuid.UUID(int=0)
 
 
@@ -183,51 +182,15 @@ def start(
         runs.note(connection, run_id, records_read=store.count_leads(connection))
         asked = {"run_id": run_id, "stage": _STAGE, "count": 1}
         connection.execute(sql("add_partitions"), asked)
-    return _go(database, run_id, listener)
+    return lead_run(database, run_id, _steps, listener)
 
 
 def resume(database: Database, reference: str, listener: Listener | None = None) -> NotesReport:
     """Continue a run that was paused, failed or killed, by the rules it began with."""
-    with translated(), database.engine.begin() as connection:
-        run = runs.get_run(connection, reference)
-        runs.check_way(run, RunStatus.RUNNING)
-    if run.mode is not RunMode.NOTES or "rules" not in run.options:
+    run = resumable(database, reference, RunMode.NOTES)
+    if "rules" not in run.options:
         raise RunError(f"Run {short_id(run.id)} takes no notes from leads.")
-    return _go(database, run.id, listener)
-
-
-def _go(database: Database, run_id: uuid.UUID, listener: Listener | None) -> NotesReport:
-    with database.engine.connect() as connection, translated(), leading(connection, run_id):
-        with connection.begin():
-            run = runs.get_run(connection, str(run_id))
-            runs.move(connection, run, RunStatus.RUNNING)
-        watch = Stopwatch(listener, dict(run.seconds_by_step))
-        try:
-            with translated():
-                return _steps(connection, run, watch)
-        except Interrupted as stopped:
-            _leave(connection, run, watch, _AFTER[RunWish(stopped.wish)], None)
-            raise Interrupted(stopped.wish, str(run_id)) from stopped
-        except KeyboardInterrupt:
-            _leave(connection, run, watch, RunStatus.PAUSED, None)
-            raise Interrupted(RunWish.PAUSE, str(run_id)) from None
-        except BackstoryError as failed:
-            _leave(connection, run, watch, RunStatus.FAILED, str(failed))
-            raise
-
-
-def _leave(
-    connection: Connection, run: Run, watch: Stopwatch, status: RunStatus, error: str | None
-) -> None:
-    """Leave a run in a state from which it goes on, as far as the database still answers."""
-    watch.end()
-    # The first error is the one to tell; `resume` takes a run that nobody leads.
-    with suppress(BackstoryError), translated():
-        connection.rollback()
-        with connection.begin():
-            release(connection, run.id)
-            runs.note(connection, run.id, seconds=watch.seconds)
-            runs.move(connection, run, status, error=error)
+    return lead_run(database, run.id, _steps, listener)
 
 
 def _steps(connection: Connection, run: Run, watch: Stopwatch) -> NotesReport:

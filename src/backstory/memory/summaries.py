@@ -9,21 +9,19 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
-from backstory.backfill.journey import AFTER_WISH
-from backstory.errors import BackstoryError, Interrupted, RunError, UsageError
+from backstory.errors import Interrupted, RunError, UsageError
 from backstory.memory.chat import Chat, ChatSettings
 from backstory.memory.extractive import Said
 from backstory.memory.summary_writers import ByChat, Extractive, Writer, Written
-from backstory.model import MessageKind, RunMode, RunStatus, RunWish
+from backstory.model import MessageKind, RunMode, RunStatus
 from backstory.runs import run as runs
-from backstory.runs.claim import leading
+from backstory.runs.journey import lead_run, resumable, take_back
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run, short_id
 from backstory.store import summaries as store
@@ -31,7 +29,6 @@ from backstory.store.backfill import add_own_audit
 from backstory.store.engine import Database, translated
 
 AUDIT_ACTION = "summarize_conversations"
-ROLLBACK_ACTION = "rollback_summarize"
 BATCH = 25
 # So many talks are with a language model at once.
 _AT_ONCE = 4
@@ -138,9 +135,7 @@ def resume(
     database: Database, reference: str, writer: Writer, listener: Listener | None = None
 ) -> SummaryReport:
     """Continue a run that was paused, failed or killed; raise RunError for another writer's."""
-    with translated(), database.engine.begin() as connection:
-        run = runs.get_run(connection, reference)
-        runs.check_way(run, RunStatus.RUNNING)
+    run = resumable(database, reference, RunMode.SUMMARIZE)
     if run.options["made_by"] != writer.name:
         raise RunError(
             f"Run {short_id(run.id)} sums up by {run.options['made_by']}, not {writer.name}: "
@@ -151,16 +146,13 @@ def resume(
 
 def rollback(database: Database, reference: str) -> int:
     """Take a run's summaries away; return how many went. The next run makes them anew."""
-    with database.engine.connect() as connection, translated():
-        with connection.begin():
-            run = runs.get_run(connection, reference)
-        with leading(connection, run.id), connection.begin():
-            run = runs.get_run(connection, str(run.id))
-            runs.move(connection, run, RunStatus.ROLLED_BACK)
-            removed = store.remove_run(connection, run.id)
-            told = {"run_id": str(run.id), "removed": {"conversation_summaries": removed}}
-            add_own_audit(connection, run_id=None, action=ROLLBACK_ACTION, payload=told)
-    return removed
+    return take_back(
+        database,
+        reference,
+        RunMode.SUMMARIZE,
+        table="conversation_summaries",
+        remove=store.remove_run,
+    )
 
 
 # --- one journey ------------------------------------------------------------------------------
@@ -169,36 +161,10 @@ def rollback(database: Database, reference: str) -> int:
 def _go(
     database: Database, run_id: uuid.UUID, writer: Writer, listener: Listener | None
 ) -> SummaryReport:
-    with database.engine.connect() as connection, translated(), leading(connection, run_id):
-        with connection.begin():
-            run = runs.get_run(connection, str(run_id))
-            runs.move(connection, run, RunStatus.RUNNING)
-        watch = Stopwatch(listener, dict(run.seconds_by_step))
-        try:
-            with translated():
-                return _steps(connection, run, writer, watch)
-        except Interrupted as stopped:
-            _leave(connection, run, watch, AFTER_WISH[RunWish(stopped.wish)], None)
-            raise Interrupted(stopped.wish, str(run_id)) from stopped
-        except KeyboardInterrupt:
-            _leave(connection, run, watch, RunStatus.PAUSED, None)
-            raise Interrupted(RunWish.PAUSE, str(run_id)) from None
-        except BackstoryError as failed:
-            _leave(connection, run, watch, RunStatus.FAILED, str(failed))
-            raise
+    def steps(connection: Connection, run: Run, watch: Stopwatch) -> SummaryReport:
+        return _steps(connection, run, writer, watch)
 
-
-def _leave(
-    connection: Connection, run: Run, watch: Stopwatch, status: RunStatus, error: str | None
-) -> None:
-    """Leave a run in a state from which it goes on, as far as the database still answers."""
-    watch.end()
-    # The first error is the one to tell; `resume` takes a run that nobody leads.
-    with suppress(BackstoryError), translated():
-        connection.rollback()
-        with connection.begin():
-            runs.note(connection, run.id, seconds=watch.seconds)
-            runs.move(connection, run, status, error=error)
+    return lead_run(database, run_id, steps, listener)
 
 
 @dataclass

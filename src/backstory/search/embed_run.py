@@ -16,10 +16,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from backstory.errors import BackstoryError, Interrupted, LeaseLost, RunError
-from backstory.model import PartitionStage, RunMode, RunStatus, RunWish
+from backstory.errors import Interrupted, LeaseLost, RunError
+from backstory.model import PartitionStage, RunMode, RunStatus
 from backstory.runs import run as runs
-from backstory.runs.claim import Claim, advance, claim_next, leading, release, renew
+from backstory.runs.claim import Claim, advance, claim_next, release, renew
+from backstory.runs.journey import lead_run, resumable, take_back
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run, short_id
 from backstory.search.embed import Embedder
@@ -29,7 +30,6 @@ from backstory.store.engine import Database, translated
 from backstory.store.statements import sql
 
 AUDIT_ACTION = "embed_messages"
-ROLLBACK_ACTION = "rollback_embed"
 BATCH = 256
 _STAGE = PartitionStage.WRITE
 _MESSAGES_A_PARTITION = 2_000
@@ -38,7 +38,6 @@ _MOST_PARTITIONS = 256
 _MOST_WORKERS = 8
 _IDS = 1 << 128
 _LOOK_SECONDS = 0.1
-_AFTER = {RunWish.PAUSE: RunStatus.PAUSED, RunWish.CANCEL: RunStatus.CANCELED}
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,7 @@ def resume(
     workers: int = 1,
 ) -> EmbedReport:
     """Continue a run that was paused, failed or killed; raise RunError for another model's."""
-    with translated(), database.engine.begin() as connection:
-        run = runs.get_run(connection, reference)
-        runs.check_way(run, RunStatus.RUNNING)
+    run = resumable(database, reference, RunMode.EMBED)
     if run.options["model"] != embedder.name:
         raise RunError(
             f"Run {short_id(run.id)} embeds with {run.options['model']}, not {embedder.name}: "
@@ -134,16 +131,9 @@ def rollback(database: Database, reference: str) -> int:
 
     A model that the run completed serves no more; the one that was complete before does again.
     """
-    with database.engine.connect() as connection, translated():
-        with connection.begin():
-            run = runs.get_run(connection, reference)
-        with leading(connection, run.id), connection.begin():
-            run = runs.get_run(connection, str(run.id))
-            runs.move(connection, run, RunStatus.ROLLED_BACK)
-            removed = store.remove_run(connection, run.id)
-            told = {"run_id": str(run.id), "removed": {"embeddings": removed}}
-            add_own_audit(connection, run_id=None, action=ROLLBACK_ACTION, payload=told)
-    return removed
+    return take_back(
+        database, reference, RunMode.EMBED, table="embeddings", remove=store.remove_run
+    )
 
 
 # --- one journey ------------------------------------------------------------------------------
@@ -157,36 +147,10 @@ def _go(
     *,
     workers: int,
 ) -> EmbedReport:
-    with database.engine.connect() as connection, translated(), leading(connection, run_id):
-        with connection.begin():
-            run = runs.get_run(connection, str(run_id))
-            runs.move(connection, run, RunStatus.RUNNING)
-        watch = Stopwatch(listener, dict(run.seconds_by_step))
-        try:
-            with translated():
-                return _steps(connection, _Work(database.engine, run, embedder, workers), watch)
-        except Interrupted as stopped:
-            _leave(connection, run, watch, _AFTER[RunWish(stopped.wish)], None)
-            raise Interrupted(stopped.wish, str(run_id)) from stopped
-        except KeyboardInterrupt:
-            _leave(connection, run, watch, RunStatus.PAUSED, None)
-            raise Interrupted(RunWish.PAUSE, str(run_id)) from None
-        except BackstoryError as failed:
-            _leave(connection, run, watch, RunStatus.FAILED, str(failed))
-            raise
+    def steps(connection: Connection, run: Run, watch: Stopwatch) -> EmbedReport:
+        return _steps(connection, _Work(database.engine, run, embedder, workers), watch)
 
-
-def _leave(
-    connection: Connection, run: Run, watch: Stopwatch, status: RunStatus, error: str | None
-) -> None:
-    """Leave a run in a state from which it goes on, as far as the database still answers."""
-    watch.end()
-    # The first error is the one to tell; `resume` takes a run that nobody leads.
-    with suppress(BackstoryError), translated():
-        connection.rollback()
-        with connection.begin():
-            runs.note(connection, run.id, seconds=watch.seconds)
-            runs.move(connection, run, status, error=error)
+    return lead_run(database, run_id, steps, listener)
 
 
 def _steps(connection: Connection, work: "_Work", watch: Stopwatch) -> EmbedReport:
