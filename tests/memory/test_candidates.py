@@ -184,6 +184,11 @@ def test_events_of_the_log_are_no_candidates(jane):
     assert "{" not in summaries(fetched(jane, "the piano"))
 
 
+def test_what_an_agent_was_told_to_do_is_no_candidate(jane):
+    jane.says("Policy: never move a piano without two people.", role="system")
+    assert "Policy" not in summaries(fetched(jane, "the piano"))
+
+
 # --- what is kept beside a lead --------------------------------------------------------------
 
 

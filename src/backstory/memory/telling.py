@@ -40,7 +40,7 @@ class Kept:
     `at` is when there was last something about it, None if nobody knows. `held_back` is told, and
     found by, only after a confirmation. `current`: it is of this contact and not from before, or
     was confirmed by who reviews notes, and needs no confirmation. A message that was not said
-    (`was_said`) tells of an event.
+    (`was_said`) is an event, or an instruction to the agent.
     """
 
     source: MemorySource
@@ -242,7 +242,7 @@ def _message(row: Row_) -> Kept:
         said=_said(("", row.content), ("with a picture of", row.attachment_text)),
         question=_said((asked or "", row.asked)),
         question_id=row.asked_id,
-        was_said=row.kind == MessageKind.TEXT,
+        was_said=row.kind == MessageKind.TEXT and row.role != Role.SYSTEM,
     )
 
 
