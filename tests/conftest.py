@@ -68,7 +68,10 @@ def database_url(server_url: str, template: str) -> Iterator[str]:
 
 def _fresh(server_url: str, template: str | None) -> Iterator[str]:
     name = f"test_{os.getpid()}_{next(_numbers)}"
-    source = sql.SQL(" TEMPLATE {}").format(sql.Identifier(template)) if template else sql.SQL("")
+    source = sql.SQL("")
+    if template:
+        # Of files as they are: a third of the time that writing them to the log takes.
+        source = sql.SQL(" TEMPLATE {} STRATEGY FILE_COPY").format(sql.Identifier(template))
     _admin(server_url, sql.SQL("CREATE DATABASE {}{}").format(sql.Identifier(name), source))
     yield _with_database(server_url, name)
     _admin(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
