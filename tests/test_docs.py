@@ -288,7 +288,8 @@ def prepare(place: Place, command: str, line: str) -> str:
     if command == "serve":
         # It runs until it is asked to end: a port of its own, and then it is.
         line = (
-            f": >said.txt; {line} --port 0 2>said.txt & until grep -q Serving said.txt; do sleep 0.1; done; "
+            f": >said.txt; {line} --port 0 2>said.txt & "
+            "until grep -q Serving said.txt; do sleep 0.1; done; "
             "kill -TERM $!; wait $!; ended=$?; cat said.txt; exit $ended"
         )
     if command == "erase":
