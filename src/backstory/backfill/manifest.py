@@ -23,7 +23,7 @@ from backstory.store.statements import sql
 
 PARTITION_BYTES = 3 * 1024 * 1024
 MAX_PARTITIONS = 1024
-SEGMENT_BYTES = 8 * 1024 * 1024
+SEGMENT_BYTES = 2 * 1024 * 1024
 SEGMENTS_PER_WORKER = 4
 
 
