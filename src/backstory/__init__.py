@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     from backstory.config import Settings
     from backstory.errors import BackstoryError
     from backstory.runs.progress import Progress
-    from backstory.tools.session import Answer, Session
+    from backstory.tools.session import Session
+    from backstory.tools.toolset import Answer
     from backstory.version import VERSION
 
 _HOMES = {
-    "Answer": "tools.session",
+    "Answer": "tools.toolset",
     "App": "app",
     "BackfillOptions": "backfill.options",
     "BackstoryError": "errors",

@@ -24,34 +24,27 @@ from backstory.store.engine import Database, translated
 from backstory.store.pipeline import prepared
 from backstory.tools.arguments import read_arguments, shown
 from backstory.tools.catalog import offered
-from backstory.tools.schemas import Format, projection
+from backstory.tools.schemas import Format
 from backstory.tools.tool import Input, Tool
+from backstory.tools.toolset import (
+    LONGEST_KEY,
+    Answer,
+    checked_key,
+    find_tool,
+    listed,
+    milliseconds_since,
+    refused_answer,
+)
 
 Clock = Callable[[], datetime]
 
 _TRIES = 3
 _USES_UNPREPARED = 2
-_LONGEST_KEY = 200
 _MOST_ARGUMENTS = 20
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a call came to.
-
-    `data` is the tool's output as JSON, or of a refusal `outcome`, `message` and `next_step`, which
-    are written for the model. `replayed`: an earlier answer under the same idempotency key.
-    """
-
-    tool: str
-    outcome: str
-    refused: bool
-    data: dict[str, Any]
-    replayed: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,9 +76,7 @@ class Session:
         `format`: canonical, openai, openai-chat, anthropic, gemini or mcp. Raises UsageError for
         another.
         """
-        if format not in set(Format):
-            raise UsageError(f"There is no format {format!r}: use one of {', '.join(Format)}.")
-        return projection(self.offered, Format(format))
+        return listed(self.offered, format)
 
     def call(
         self, name: str, arguments: Mapping[str, Any], *, idempotency_key: str | None = None
@@ -98,15 +89,12 @@ class Session:
         started = perf_counter()
         asked: Input | None = None
         try:
-            tool = self._tool(name)
+            tool = find_tool(self.offered, name)
             asked = read_arguments(tool, arguments)
-            return self._served(tool, asked, _checked_key(idempotency_key), started)
+            return self._served(tool, asked, checked_key(idempotency_key), started)
         except Refused as refusal:
             self._write_down(name, asked, arguments, refusal, started)
-            told = {"outcome": refusal.outcome, "message": refusal.message}
-            if refusal.next_step:
-                told["next_step"] = refusal.next_step
-            return Answer(name, refusal.outcome, refused=True, data=told)
+            return refused_answer(name, refusal)
 
     def context(self, query: str, *, budget: int = DEFAULT_BUDGET) -> ContextPack:
         """Return what a prompt should hold of the customer for these words, in `budget` tokens.
@@ -133,13 +121,6 @@ class Session:
             ) as mine,
         ):
             return context_pack(mine, query, budget=budget)
-
-    def _tool(self, name: str) -> Tool:
-        for tool in self.offered:
-            if tool.name == name:
-                return tool
-        names = ", ".join(tool.name for tool in self.offered)
-        raise Refused("unknown_tool", "There is no such tool.", next_step=f"There are: {names}.")
 
     def _served(self, tool: Tool, asked: Input, key: str | None, started: float) -> Answer:
         for left in reversed(range(_TRIES)):
@@ -195,7 +176,7 @@ class Session:
                 arguments=given,
                 outcome="replayed" if before else outcome,
                 refused=False,
-                latency_ms=_milliseconds_since(started),
+                latency_ms=milliseconds_since(started),
                 now=self.rules.clock(),
                 idempotency_key=None if before else key,
                 answer=data if key and not before else None,
@@ -224,7 +205,7 @@ class Session:
                     arguments=given,
                     outcome=refusal.outcome,
                     refused=True,
-                    latency_ms=_milliseconds_since(started),
+                    latency_ms=milliseconds_since(started),
                     now=self.rules.clock(),
                 ),
             )
@@ -250,20 +231,12 @@ def open_session(
     return Session(database, found, actor, rules)
 
 
-def _checked_key(key: str | None) -> str | None:
-    if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isprintable()):
-        raise UsageError(
-            f"An idempotency key has 1 to {_LONGEST_KEY} printable characters: a UUID serves well."
-        )
-    return key
-
-
 def _plain(arguments: object) -> dict[str, Any]:
     """Return arguments that were not understood, as far as they can be named and hashed."""
     if not isinstance(arguments, Mapping):
         return {}
     return {
-        clean_text(name[:_LONGEST_KEY] if isinstance(name, str) else shown(name))[0]: _told(value)
+        clean_text(name[:LONGEST_KEY] if isinstance(name, str) else shown(name))[0]: _told(value)
         for name, value in list(arguments.items())[:_MOST_ARGUMENTS]
     }
 
@@ -272,7 +245,3 @@ def _told(value: object) -> object:
     """Return a text, or texts, as they are; of anything else, which may be endless, its kind."""
     texts = value if isinstance(value, list) else [value]
     return value if all(isinstance(each, str) for each in texts) else shown(value)
-
-
-def _milliseconds_since(started: float) -> int:
-    return round((perf_counter() - started) * 1000)

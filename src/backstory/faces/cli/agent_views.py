@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 
 from backstory.faces.cli.plain import plain
 from backstory.faces.cli.screen import bullets, facts, heading
-from backstory.tools.session import Answer
+from backstory.tools.toolset import Answer
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from rich.text import Text
 from backstory.errors import Refused
 from backstory.faces.cli.plain import clipped
 from backstory.faces.cli.screen import moment, table, text
-from backstory.tools.session import Answer, Session
+from backstory.tools.session import Session
+from backstory.tools.toolset import Answer
 
 LEAD = "c1283308-5e67-55c8-ac93-b32792d4d790"
 """The sample's customer who came by messenger, and then by SMS."""
