@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -29,9 +31,10 @@ _RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
 )
 _PLACES = ("model.onnx", "onnx/model.onnx", "model_quantized.onnx", "onnx/model_quantized.onnx")
 _MOST_TOKENS = 256
-# Short texts go together: a batch is as wide as its longest, and the rest of it is wasted.
-_BATCH_TOKENS = 4096
-_BATCH_TEXTS = 32
+# Short texts go together: a batch is as wide as its longest, and the rest of it is wasted. On one
+# core more of them at once are hardly faster.
+_BATCH_TOKENS = 2048
+_BATCH_TEXTS = 16
 _HASHED = 1 << 20
 
 
@@ -39,12 +42,13 @@ class LocalEmbedder:
     """A sentence model: `model.onnx` (or `onnx/model.onnx`) beside `tokenizer.json`.
 
     Pools by mean, or by the first token where `1_Pooling/config.json` says so; what is put before
-    questions and texts stands in `config_sentence_transformers.json` under `prompts`.
+    questions and texts stands in `config_sentence_transformers.json` under `prompts`. So many
+    batches run at once as there are `threads`, 0 for as many as the process has cores.
     """
 
     def __init__(self, directory: Path, *, threads: int = 0) -> None:
         self._directory = directory
-        self._threads = threads
+        self._threads = threads or _cores()
         self._model = _model_file(directory)
         self._lock = threading.Lock()
 
@@ -66,20 +70,24 @@ class LocalEmbedder:
         """Return a vector of length 1 for each text, in order."""
         prompt = self._prompts["query" if asking else "passage"]
         with self._lock:
-            session, tokenizer = self._session, self._tokenizer
-        found = tokenizer.encode_batch([prompt + text for text in texts])
+            session, tokenizer, pool = self._session, self._tokenizer, self._pool
+        found = [each.ids for each in tokenizer.encode_batch([prompt + text for text in texts])]
+        batches = list(_batches([len(tokens) for tokens in found]))
+
+        def run(batch: Sequence[int]) -> list[list[float]]:
+            return self._run(session, [found[number] for number in batch])
+
+        done = map(run, batches) if len(batches) == 1 else pool.map(run, batches)
         vectors: list[list[float]] = [[] for _ in texts]
-        for batch in _batches([len(each.ids) for each in found]):
-            for number, vector in zip(batch, self._run(session, found, batch), strict=True):
+        for batch, made in zip(batches, done, strict=True):
+            for number, vector in zip(batch, made, strict=True):
                 vectors[number] = vector
         return vectors
 
-    def _run(self, session: Any, found: Sequence[Any], batch: Sequence[int]) -> list[list[float]]:
-        width = max(len(found[number].ids) for number in batch)
-        ids = numpy.zeros((len(batch), width), dtype=numpy.int64)
+    def _run(self, session: Any, batch: Sequence[Sequence[int]]) -> list[list[float]]:
+        ids = numpy.zeros((len(batch), max(map(len, batch))), dtype=numpy.int64)
         mask = numpy.zeros_like(ids)
-        for row, number in enumerate(batch):
-            tokens = found[number].ids
+        for row, tokens in enumerate(batch):
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
         given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": numpy.zeros_like(ids)}
@@ -102,9 +110,15 @@ class LocalEmbedder:
         return unit
 
     @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self._threads, thread_name_prefix="model")
+
+    @cached_property
     def _session(self) -> Any:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        # Whole batches side by side waste less than one that is divided: threads that share it
+        # wait for one another many times in each, and burn their core as they do.
+        options.intra_op_num_threads = 1
         options.log_severity_level = 3
         try:
             return onnxruntime.InferenceSession(
@@ -144,16 +158,25 @@ def _model_file(directory: Path) -> Path:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the numbers of texts that go together, the short ones first."""
+    """Yield the numbers of texts that go together, the long ones first: what ends last is short."""
     batch: list[int] = []
-    for number in sorted(range(len(lengths)), key=lambda each: lengths[each]):
-        full = len(batch) >= _BATCH_TEXTS or (len(batch) + 1) * lengths[number] > _BATCH_TOKENS
+    for number in sorted(range(len(lengths)), key=lambda each: -lengths[each]):
+        widest = lengths[batch[0]] if batch else 0
+        full = len(batch) >= _BATCH_TEXTS or (len(batch) + 1) * widest > _BATCH_TOKENS
         if batch and full:
             yield batch
             batch = []
         batch.append(number)
     if batch:
         yield batch
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    # Not on macOS.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _json(file: Path) -> dict[str, Any]:

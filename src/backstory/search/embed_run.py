@@ -2,13 +2,14 @@
 
 The work is laid out as ranges of message ids. Each worker claims a range, embeds the messages in it
 that the model has not embedded as they are now, and commits a batch together with the place it has
-reached. A model serves once a run of it has come to its end; until then the one before it does.
+reached, while the model is at the next one. A model serves once a run of it has come to its end;
+until then the one before it does.
 """
 
 import threading
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from backstory.errors import Interrupted, LeaseLost, RunError
-from backstory.model import PartitionStage, RunMode, RunStatus
+from backstory.model import PartitionStage, RunMode, RunStatus, RunWish
 from backstory.runs import run as runs
 from backstory.runs.claim import Claim, advance, claim_next, release, renew
 from backstory.runs.journey import lead_run, resumable, take_back
@@ -38,6 +39,8 @@ _MOST_PARTITIONS = 256
 _MOST_WORKERS = 8
 _IDS = 1 << 128
 _LOOK_SECONDS = 0.1
+# Well within a lease: a batch of long texts takes a slow machine, or a busy service, longer.
+_RENEW_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -271,25 +274,80 @@ def _claim(connection: Connection, work: _Work) -> Claim | None:
 
 
 def _do_part(connection: Connection, work: _Work, claim: Claim) -> None:
+    """Embed batch by batch: while the model is at one, the one before is kept, the next read."""
     after, upto = _range(claim, work.run.options["parts"])
-    model, done = work.embedder.name, int(claim.counts.get("records", 0))
-    while not work.stopping.is_set():
-        with connection.begin():
-            wanted = renew(connection, claim)
-            texts = store.next_texts(connection, model, after=after, upto=upto, limit=BATCH)
-        if wanted:
-            raise Interrupted(wanted)
-        vectors = work.embedder.embed([text.said for text in texts]) if texts else []
-        after = texts[-1].message_id if texts else upto
-        done += len(texts)
-        with connection.begin():
-            if texts:
-                store.add(connection, texts, vectors, model=model, run_id=work.run.id)
-            counts = {"records": done}
-            advance(connection, claim, cursor=after.bytes, counts=counts, done=not texts)
-        work.count(len(texts))
-        if not texts:
-            return
+    part = _Part(connection, work, claim, done=int(claim.counts.get("records", 0)))
+    model = ThreadPoolExecutor(1, thread_name_prefix="embed-ahead")
+    begun: _Begun | None = None
+    try:
+        while not work.stopping.is_set():
+            wanted, texts = part.read(after, upto)
+            coming = None
+            if texts and not wanted:
+                said = [text.said for text in texts]
+                coming = _Begun(texts, model.submit(work.embedder.embed, said))
+            if begun:
+                part.keep(begun)
+            if wanted:
+                raise Interrupted(wanted)
+            if not coming:
+                return part.end(upto)
+            begun, after = coming, texts[-1].message_id
+    finally:
+        model.shutdown(cancel_futures=True)
+
+
+@dataclass
+class _Begun:
+    """A batch that the model is at, or will be next."""
+
+    texts: list[store.Text]
+    vectors: "Future[list[list[float]]]"
+
+
+@dataclass
+class _Part:
+    """A part under work, `done` of it so far, by a worker with a connection of its own."""
+
+    connection: Connection
+    work: _Work
+    claim: Claim
+    done: int
+
+    def read(self, after: uuid.UUID, upto: uuid.UUID) -> tuple[RunWish | None, list[store.Text]]:
+        """Return what is wished of the run, and the next batch."""
+        model = self.work.embedder.name
+        with self.connection.begin():
+            wanted = renew(self.connection, self.claim)
+            texts = store.next_texts(self.connection, model, after=after, upto=upto, limit=BATCH)
+        return wanted, texts
+
+    def keep(self, begun: _Begun) -> None:
+        """Wait for a batch, the claim kept alive meanwhile; commit it with the place it reached."""
+        while not wait([begun.vectors], timeout=_RENEW_SECONDS).done:
+            with self.connection.begin():
+                renew(self.connection, self.claim)
+        vectors, run = begun.vectors.result(), self.work.run
+        self.done += len(vectors)
+        with self.connection.begin():
+            store.add(
+                self.connection,
+                begun.texts,
+                vectors,
+                model=self.work.embedder.name,
+                run_id=run.id,
+            )
+            self._advance(begun.texts[-1].message_id, done=False)
+        self.work.count(len(vectors))
+
+    def end(self, upto: uuid.UUID) -> None:
+        """Commit that nothing is left of it."""
+        with self.connection.begin():
+            self._advance(upto, done=True)
+
+    def _advance(self, reached: uuid.UUID, *, done: bool) -> None:
+        counts = {"records": self.done}
+        advance(self.connection, self.claim, cursor=reached.bytes, counts=counts, done=done)
 
 
 def _range(claim: Claim, parts: int) -> tuple[uuid.UUID, uuid.UUID]:
