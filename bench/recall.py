@@ -31,9 +31,9 @@ from load import drop_schema, embedded_url, fresh_schema
 from backstory import BackfillOptions, start
 from backstory.config import Settings
 from backstory.extract.identity import customer_id, message_id
-from backstory.model import SearchMode
+from backstory.model import Embedder, SearchMode
 from backstory.search import embed_run
-from backstory.search.embed import DEFAULT_MODEL, Embedder, EmbeddingSettings, open_embedder
+from backstory.search.embed import DEFAULT_MODEL, EmbeddingSettings, open_embedder
 from backstory.search.recall import recall
 from backstory.store.engine import Database
 

@@ -15,7 +15,8 @@ from backstory.live.record import record_event
 from backstory.live.writing import Recorded
 from backstory.memory.chat import ChatSettings
 from backstory.memory.context import DEFAULT_BUDGET, ContextPack
-from backstory.search.embed import Embedder, EmbeddingSettings, find_embedder
+from backstory.model import Embedder
+from backstory.search.embed import EmbeddingSettings, FoundOnce
 from backstory.store import embedded, schema
 from backstory.store.embeddings import serving_model
 from backstory.store.engine import Database, translated
@@ -38,7 +39,6 @@ class App:
     statement_seconds: float | None = None
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
     _database: Database | None = field(default=None, repr=False)
-    _embedder: Embedder | None = field(default=None, repr=False)
 
     @property
     def home(self) -> Path:
@@ -147,11 +147,12 @@ class App:
         database = self.for_reading()
         with translated(), database.engine.connect() as connection:
             serving = serving_model(connection)
-        if serving is None:
-            return None
-        if self._embedder is None or self._embedder.name != serving.name:
-            self._embedder = find_embedder(self.embedding, self.home, name=serving.name)
-        return self._embedder
+        return self.embedders.named(serving.name) if serving else None
+
+    @cached_property
+    def embedders(self) -> FoundOnce:
+        """The models that can be had by the settings, each loaded once."""
+        return FoundOnce(self.embedding, self.home)
 
     @cached_property
     def _upgraded(self) -> Database:

@@ -1,6 +1,8 @@
-"""The nouns: closed vocabularies and frozen records, without I/O."""
+"""The nouns: closed vocabularies, and what a model of meaning is; without I/O."""
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import Protocol
 
 EXTRACTOR_VERSION = "1"
 CREATED_BY = "backstory"
@@ -104,13 +106,18 @@ class QuarantineStatus(Vocabulary):
 
 
 class RunMode(Vocabulary):
-    """What a run does: load a log, retry what was quarantined, embed, sum talks up, take notes."""
+    """What a run does.
+
+    It loads a log, retries what was quarantined, embeds, sums talks up, takes notes, or renders
+    the lines of events.
+    """
 
     BACKFILL = "backfill"
     RETRY = "retry"
     EMBED = "embed"
     SUMMARIZE = "summarize"
     NOTES = "notes"
+    RENDER = "render"
 
 
 class SearchMode(Vocabulary):
@@ -258,3 +265,31 @@ class NoteStatus(Vocabulary):
     REJECTED = "rejected"
     SUPERSEDED = "superseded"
     EXPIRED = "expired"
+
+
+class Embedder(Protocol):
+    """Something that knows what texts mean.
+
+    `name` says which model it is, for good: vectors of one name can be compared with one another.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model's name, under which its vectors are stored."""
+
+    @property
+    def dimensions(self) -> int:
+        """How long its vectors are."""
+
+    def embed(self, texts: Sequence[str], *, asking: bool = False) -> list[list[float]]:
+        """Return a vector of length 1 for each text, in order; `asking`: the texts are questions.
+
+        Raises ModelUnreachable where another try may help, ModelError where none will.
+        """
+
+
+class Embedders(Protocol):
+    """The embedders that can be had here."""
+
+    def named(self, name: str) -> Embedder | None:
+        """Return the one whose vectors are stored under `name`, None if it is not to be had."""

@@ -1,40 +1,22 @@
-"""Turns texts into vectors of their meaning: the protocol, and who can do it.
+"""Finds who can turn texts into vectors of their meaning: models here, or behind an endpoint.
 
 A model's name tells its kind, so that the vectors that are stored can be asked again later:
 `all-minilm-l6-v2-int8@8199be6f` is a directory of that name whose model has this hash, and
 `text-embedding-3-small@api.example.com` is a model behind an endpoint.
 """
 
-from collections.abc import Sequence
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from time import monotonic
 
-from backstory.errors import UsageError
+from backstory.errors import ModelError, UsageError
+from backstory.model import Embedder
 
 MODELS = "models"
 DEFAULT_MODEL = "all-minilm-l6-v2-int8"
-
-
-class Embedder(Protocol):
-    """Something that knows what texts mean.
-
-    `name` says which model it is, for good: vectors of one name can be compared with one another.
-    """
-
-    @property
-    def name(self) -> str:
-        """The model's name, under which its vectors are stored."""
-
-    @property
-    def dimensions(self) -> int:
-        """How long its vectors are."""
-
-    def embed(self, texts: Sequence[str], *, asking: bool = False) -> list[list[float]]:
-        """Return a vector of length 1 for each text, in order; `asking`: the texts are questions.
-
-        Raises ModelUnreachable where another try may help, ModelError where none will.
-        """
+# A model that was not to be had is looked for again, but not at each call.
+_MISSING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -73,11 +55,33 @@ def find_embedder(settings: EmbeddingSettings, home: Path, *, name: str) -> Embe
     for each in (settings, given, EmbeddingSettings(model)):
         try:
             found = open_embedder(each, home)
-        except UsageError:
+            if found.name == name:
+                return found
+        except (UsageError, ModelError):
             continue
-        if found.name == name:
-            return found
     return None
+
+
+class FoundOnce:
+    """The embedders of the settings, each loaded when it is first asked for, and kept.
+
+    Many threads may share it.
+    """
+
+    def __init__(self, settings: EmbeddingSettings, home: Path) -> None:
+        self._settings = settings
+        self._home = home
+        self._lock = threading.Lock()
+        self._found: dict[str, tuple[Embedder | None, float]] = {}
+
+    def named(self, name: str) -> Embedder | None:
+        """Return the one whose vectors are stored under `name`, None if it is not to be had."""
+        with self._lock:
+            embedder, looked = self._found.get(name, (None, -_MISSING_SECONDS))
+            if embedder is None and monotonic() - looked >= _MISSING_SECONDS:
+                embedder = find_embedder(self._settings, self._home, name=name)
+                self._found[name] = embedder, monotonic()
+            return embedder
 
 
 def model_directory(model: str, home: Path) -> Path | None:

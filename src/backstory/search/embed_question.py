@@ -2,30 +2,41 @@
 
 from sqlalchemy import Connection
 
-from backstory.errors import ModelUnreachable, UsageError
-from backstory.model import SearchMode
-from backstory.search.embed import Embedder
-from backstory.store.embeddings import serving_model
+from backstory.errors import ModelError, ModelUnreachable, UsageError
+from backstory.model import Embedder, Embedders, SearchMode
+from backstory.store.embeddings import Model, serving_model
 from backstory.store.recall import Meaning
 
 _BRING = "`backstory model install`, then `backstory embed`, lets meaning count"
 
 
 def meant(
-    connection: Connection, text: str, *, embedder: Embedder | None, mode: SearchMode | None
+    connection: Connection,
+    text: str,
+    *,
+    embedder: Embedder | None,
+    mode: SearchMode | None,
+    embedders: Embedders | None = None,
 ) -> tuple[SearchMode, Meaning | None, str | None]:
     """Return how to rank, the question's vector, and why it has none although a model was given.
 
-    Without a mode, what can be had: words alone where no model serves or it does not answer.
-    Raises UsageError where meaning was asked for and cannot be had.
+    Without an `embedder` that of the serving model is looked for among the `embedders`. Without a
+    mode, what can be had: words alone where no model serves or it does not answer. Raises
+    UsageError where meaning was asked for and cannot be had.
     """
-    if mode is SearchMode.TEXT or (mode is None and embedder is None):
+    if mode is SearchMode.TEXT or (mode is None and embedder is None and embedders is None):
         return SearchMode.TEXT, None, None
-    lacking = _lacking(connection, embedder)
+    serving = serving_model(connection)
+    if embedder is None and embedders is not None:
+        if mode is None and serving is None:
+            # Nobody embeds here: nothing lacks.
+            return SearchMode.TEXT, None, None
+        embedder = embedders.named(serving.name) if serving else None
+    lacking = _lacking(serving, embedder)
     if lacking is None and embedder is not None:
         try:
             (vector,) = embedder.embed([text], asking=True)
-        except ModelUnreachable as silent:
+        except (ModelUnreachable, ModelError) as silent:
             if mode is not None:
                 raise
             lacking = str(silent)
@@ -36,9 +47,8 @@ def meant(
     return SearchMode.TEXT, None, lacking
 
 
-def _lacking(connection: Connection, embedder: Embedder | None) -> str | None:
+def _lacking(serving: Model | None, embedder: Embedder | None) -> str | None:
     """Return in a sentence what keeps meaning from counting, None if nothing does."""
-    serving = serving_model(connection)
     if serving is None:
         return f"No message has been embedded: {_BRING}."
     if embedder is None:

@@ -18,13 +18,12 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from backstory.errors import Interrupted, LeaseLost, RunError
-from backstory.model import PartitionStage, RunMode, RunStatus, RunWish
+from backstory.model import Embedder, PartitionStage, RunMode, RunStatus, RunWish
 from backstory.runs import run as runs
 from backstory.runs.claim import Claim, advance, claim_next, release, renew
 from backstory.runs.journey import lead_run, resumable, take_back
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run, short_id
-from backstory.search.embed import Embedder
 from backstory.store import embeddings as store
 from backstory.store.backfill import add_own_audit
 from backstory.store.engine import Database, translated

@@ -15,8 +15,7 @@ from sqlalchemy import Connection
 
 from backstory.errors import UsageError
 from backstory.extract.parse import clean_text
-from backstory.model import SearchMode
-from backstory.search.embed import Embedder
+from backstory.model import Embedder, Embedders, SearchMode
 from backstory.search.embed_question import meant
 from backstory.search.recall_question import Question, read_question
 from backstory.search.recall_score import K1, REACH, B, Corpus, Ranking, frequencies
@@ -89,22 +88,25 @@ def recall(
     *,
     k: int = 10,
     embedder: Embedder | None = None,
+    embedders: Embedders | None = None,
     mode: SearchMode | None = None,
     now: datetime | None = None,
     beside: Sequence[str] = (),
 ) -> Recalled:
     """Return the `k` messages of one customer that matter most for a question or a remark.
 
-    With the `embedder` of the model that serves, meaning counts beside the words; `mode` wants
-    words alone, meaning alone or both, and without one it is what can be had. `now` is what
-    "yesterday" in the question is counted from. Other texts of the customer (notes, jobs,
-    addresses) are ranked `beside` them, by their words: each counts as a conversation of one
-    message, and words are as rare as they are in the messages and these texts together. Raises
-    UsageError for a `k`, a query or a mode that cannot be; a customer who never spoke of it has no
-    hits.
+    With the `embedder` of the model that serves, or `embedders` among which it is, meaning counts
+    beside the words; `mode` wants words alone, meaning alone or both, and without one it is what
+    can be had. `now` is what "yesterday" in the question is counted from. Other texts of the
+    customer (notes, jobs, addresses) are ranked `beside` them, by their words: each counts as a
+    conversation of one message, and words are as rare as they are in the messages and these texts
+    together. Raises UsageError for a `k`, a query or a mode that cannot be; a customer who never
+    spoke of it has no hits.
     """
     text = _checked(query, k)
-    mode, meaning, note = meant(connection, text, embedder=embedder, mode=mode)
+    mode, meaning, note = meant(
+        connection, text, mode=mode, embedder=embedder, embedders=embedders
+    )
     asked = _Asked.read(connection, customer_id, text, now or datetime.now(UTC), beside)
     asked = replace(asked, meaning=meaning, by_words=mode is not SearchMode.SEMANTIC)
     ranking, turns, frequency = asked.ranking(connection)

@@ -11,8 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from backstory.errors import UsageError
-from backstory.model import SearchMode
-from backstory.search.embed import Embedder
+from backstory.model import Embedder, SearchMode
 from backstory.search.embed_question import meant
 from backstory.search.text import (
     Hit,

@@ -15,9 +15,10 @@ from backstory.faces.cli.loading import stopped_run
 
 if TYPE_CHECKING:
     from backstory.app import App
+    from backstory.model import Embedder
     from backstory.runs.progress import Listener
     from backstory.runs.run import Run
-    from backstory.search.embed import Embedder, EmbeddingSettings
+    from backstory.search.embed import EmbeddingSettings
     from backstory.search.embed_run import EmbedReport
 
 shell.add_typer(model, name="model", rich_help_panel=KEEP, help="Bring and list models.")
