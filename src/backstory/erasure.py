@@ -42,7 +42,7 @@ OUT_OF_REACH = (
     "Backups and dumps that were made before: they hold what they held.",
     "The write-ahead log and its archive, until PostgreSQL has recycled them; replicas follow.",
     "The agent's own log and lists of leads, which were only read: erase there too.",
-    "What cannot be read in that log, and may be quarantined again: nobody can tell whose it is.",
+    "What cannot be read in that log and does not name a lead: it may be quarantined again.",
     "Exports, reports and logs that somebody has kept, and what a language model was shown.",
     "Working files of runs on other machines.",
 )
@@ -142,7 +142,7 @@ def erase(database: Database, customer_id: UUID, *, home: Path) -> ErasureReport
     """
     started = perf_counter()
     done = _erase_at_last(database, customer_id)
-    _vacuum(database, done.removed)
+    _vacuum(database, done.removed | done.redacted)
     with translated(), database.engine.connect() as connection:
         directories = _sweep(connection, home)
         proof = search(connection, done.scope, done.words)

@@ -30,6 +30,7 @@ from backstory.store.linking import link_leads
 from backstory.store.ownership import OWNED
 from backstory.store.statements import sql
 from backstory.store.tables import Base
+from backstory.store.words import Words
 
 # Columns of rows that stay and can hold a word: why that is none of a customer's, or what of it
 # is taken out. A column that is neither here nor of a table whose rows go fails the test below.
@@ -210,6 +211,64 @@ def test_a_note_of_another_that_quotes_her_goes_and_a_job_forgets_where_it_came_
     assert world.verify().ok
 
 
+def test_what_could_not_be_read_goes_however_it_spells_her(world: World) -> None:
+    """A torn record is hers if it names her: in other case, with a phone as people write it."""
+    spelled = (
+        "JOANIE@EXAMPLE.COM",
+        "joanie ZEBRAWOOD",
+        "(512) 555-0101",
+        "512\u00a0555\u20110101",
+        "1.512.555.0101",
+    )
+    for number, name in enumerate(spelled):
+        torn = f'{{"id": "b-{number}", "payload": {{"text": "{name} of zebra {number}'
+        record_event(world.database, torn.encode())
+    record_event(world.database, b'{"id": "b-9", "payload": {"text": "5125550177 and 51255501')
+    before = world.one("SELECT count(*) FROM quarantine")
+    report = erase(world)
+    assert traces(world) == []
+    assert report.removed["quarantine"] == len(spelled) + 1
+    assert world.one("SELECT count(*) FROM quarantine") == before - len(spelled) - 1
+
+
+def test_a_search_finds_bytes_in_whatever_case(world: World) -> None:
+    world.run(
+        "CREATE TABLE on_the_side (raw bytea)",
+        "INSERT INTO on_the_side VALUES (convert_to('to JOANIE@example.com', 'UTF8'))",
+    )
+    assert [(hit.table, hit.rows) for hit in erase(world).proof.left] == [("on_the_side", 1)]
+
+
+def test_a_name_that_is_a_word_of_ours_harms_no_report() -> None:
+    """Whoever is called Customer, or goes by `audit`, has no right to the words of a report."""
+    words = Words(ids=(), keys=("audit", "mode"), names=("Customer", "messages", "Skip"), texts=())
+    report = {
+        "mode": "backfill",
+        "messages": 1,
+        "unknown_actor": "Skip",
+        "customer": {"audit": ["messages", "customer"]},
+        "examples": {"Skip": 1, "messages": 1},
+    }
+    assert words.redacted(report) == report | {"examples": {"[erased]": 1, "messages": 1}}
+    assert list(words.within) == []
+
+
+def test_a_word_within_another_is_no_name() -> None:
+    words = Words(ids=(), keys=("lead-1",), names=("Seconds",), texts=())
+    assert words.redacted(["lead-1 lead-12 run_lead-1.jsonl"]) == [
+        "[erased] lead-12 run_[erased].jsonl"
+    ]
+
+
+def test_a_column_of_nobodys_is_searched_for_whole_words(world: World) -> None:
+    """What holds her id within another's, or her name within a word, is no trace of her."""
+    world.run(
+        "CREATE TABLE counted (note text)",
+        "INSERT INTO counted VALUES ('of zebra-12'), ('joanie zebrawoodpecker')",
+    )
+    assert erase(world).proof.clean
+
+
 # --- she stays away --------------------------------------------------------------------------
 
 
@@ -231,6 +290,24 @@ def test_a_run_a_retry_and_a_live_event_leave_her_aside(world: World) -> None:
         "SELECT audit_id, lead_external_id, actor FROM skips WHERE reason = 'erased'"
     )
     assert set(map(tuple, named)) == {(None, None, None)}
+
+
+def test_a_torn_record_that_names_her_lead_does_not_come_back(world: World) -> None:
+    erase(world)
+    quarantined = world.one("SELECT count(*) FROM quarantine")
+    torn = [
+        b'{"id": "c-1", "lead_id": "zebra-1", "payload": {"text": "half a zebra',
+        b'{"id": "c-2", "leadId": "zebr\\u0061-2", "payload": {"text": "half a zebra',
+        b'{"id": "c-3", "lead_id": "zebra-2", "payload": {"text": "zebra"}, "created_at": "late"}',
+    ]
+    report = world.load([*torn, *talk("sam-1", range(10, 16))], LEADS)
+    assert report.skipped_by_reason == {"erased": 3}
+    for each in torn:
+        done = record_event(world.database, each[:-3])
+        assert (done.outcome, done.reason) == ("skipped", "erased")
+    assert traces(world) == []
+    assert world.one("SELECT count(*) FROM quarantine") == quarantined
+    assert world.verify().ok
 
 
 def test_linking_leaves_her_out_also_of_a_list_that_was_read_before(world: World) -> None:

@@ -1,8 +1,15 @@
 """What was erased, known by keyed hashes alone: it is recognised and cannot be read back."""
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+
+from backstory.extract.identity import lead_id
+from backstory.extract.parse import clean_text
+
+_LEAD_NAMES = ("lead_id", "leadId")
 
 
 def tombstone(secret: bytes, key: bytes) -> bytes:
@@ -32,3 +39,24 @@ class Erased:
 
     def __len__(self) -> int:
         return len(self.digests)
+
+
+def leads_named(raw: bytes, columns: Mapping[str, str]) -> Iterator[bytes]:
+    """Yield the keys of the leads that a record names which cannot be read as a whole.
+
+    A torn line, or one without a time, may still say whose it is; `columns` gives the source's
+    name for a field of ours.
+    """
+    names = {*_LEAD_NAMES, columns.get("lead_id") or _LEAD_NAMES[0]}
+    named = b"|".join(re.escape(name.encode()) for name in sorted(names))
+    said = rb'"(?:%s)"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|(-?\d+)(?!\d))' % named
+    for text, number in re.findall(said, raw):
+        yield lead_id(_unescaped(text) if text else number.decode())
+
+
+def _unescaped(text: bytes) -> str:
+    written = text.decode("utf-8", "replace")
+    try:
+        return clean_text(json.loads(f'"{written}"', strict=False))[0]
+    except ValueError:
+        return written

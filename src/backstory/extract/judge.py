@@ -13,6 +13,7 @@ import orjson
 
 from backstory.audit.event import AuditEvent
 from backstory.audit.rows import Oversized
+from backstory.extract.erased import leads_named
 from backstory.extract.identity import lead_id, message_ids
 from backstory.extract.messages import content_digest, content_hash, project, read_event, role_of
 from backstory.extract.parse import Unreadable, canonical_json, from_microseconds
@@ -112,7 +113,14 @@ class Judge:
                 raise _too_large(raw)
             return self.judge(seq, raw, read_event(raw, self._columns, self._zone))
         except Unreadable as reason:
-            return unreadable(seq, raw, reason)
+            left = unreadable(seq, raw, reason)
+            return skipped_unread(left) if self._names_erased(left.raw or b"") else left
+
+    def _names_erased(self, raw: bytes) -> bool:
+        """Tell whether a record that cannot be read says that it is of an erased lead."""
+        return bool(self._erased) and any(
+            key in self._erased for key in leads_named(raw, self._columns)
+        )
 
     def judge(self, seq: int, raw: bytes, event: AuditEvent) -> Record | Left:
         """Return what becomes of a record that was parsed; raise Unreadable if it cannot be."""
@@ -176,6 +184,11 @@ def unreadable(seq: int, raw: bytes | Oversized, reason: Unreadable) -> Left:
     head = raw if isinstance(raw, bytes) else raw.head
     digest = content_digest(head)
     return Left(digest, seq, reason.code, str(reason), head, None, None, None, processed=False)
+
+
+def skipped_unread(left: Left) -> Left:
+    """Return a record that cannot be read and names an erased lead: nothing of it is kept."""
+    return left._replace(reason=SkipReason.ERASED.value, message="", raw=None)
 
 
 def _too_large(raw: Oversized) -> Unreadable:

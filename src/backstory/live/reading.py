@@ -13,8 +13,17 @@ from backstory.audit.event import AuditEvent
 from backstory.audit.rows import Oversized, bounded
 from backstory.errors import UsageError
 from backstory.extract.customers import HUB_LIMIT
+from backstory.extract.erased import leads_named
 from backstory.extract.identity import lead_id
-from backstory.extract.judge import Judge, Left, Record, Taken, skipped, unreadable
+from backstory.extract.judge import (
+    Judge,
+    Left,
+    Record,
+    Taken,
+    skipped,
+    skipped_unread,
+    unreadable,
+)
 from backstory.extract.leads import DEFAULT_REGION, LeadRecord, as_lead
 from backstory.extract.messages import as_event
 from backstory.extract.parse import Unreadable, from_microseconds, strict_json
@@ -61,7 +70,7 @@ class LiveOptions:
 class Reading:
     """An event that was read and judged; `lead` is what its transport says of the lead.
 
-    `event` and `key`, the key of its lead, are None for what cannot be read or names no lead.
+    `event` is None for what cannot be read, `key`, that of its lead, for what names none.
     `seq` is its position in its source, None where nobody knows one; `place` says it to people.
     """
 
@@ -80,10 +89,12 @@ class Reading:
 
     def without_lead(self) -> "Reading":
         """Return the same of a lead that was erased: nothing of it is kept."""
-        assert self.event is not None  # noqa: S101 - what has a key was read
-        return replace(
-            self, judged=skipped(SkipReason.ERASED, 0, self.raw, self.event), key=None, lead=None
-        )
+        if self.event is not None:
+            left = skipped(SkipReason.ERASED, 0, self.raw, self.event)
+        else:
+            assert isinstance(self.judged, Left)  # noqa: S101 - what cannot be read was left
+            left = skipped_unread(self.judged)
+        return replace(self, judged=left, key=None, lead=None)
 
 
 class EventReader:
@@ -105,16 +116,21 @@ class EventReader:
         """Return what an event is; raise UsageError if it is no JSON at all."""
         raw = event if isinstance(event, Oversized) else bounded(as_line(event))
         if isinstance(raw, Oversized):
-            return Reading(_judged(self._judge(0, raw)), raw.head, None, None, None, seq, place)
+            return self._unread(_judged(self._judge(0, raw)), raw.head, seq, place)
         try:
             parsed = strict_json(raw)
             audit = as_event(parsed, self._options.columns, self._zone)
             lead = self._lead(parsed[0], audit)
             judged = _judged(self._judge.judge(seq or 0, raw, audit))
         except Unreadable as reason:
-            return Reading(unreadable(0, raw, reason), raw, None, None, None, seq, place)
+            return self._unread(unreadable(0, raw, reason), raw, seq, place)
         key = None if audit.lead_id is None else lead_id(audit.lead_id)
         return Reading(judged, raw, audit, key, lead, seq, place)
+
+    def _unread(self, left: Taken | Left, raw: bytes, seq: int | None, place: str) -> Reading:
+        """Return what cannot be read; if it names a lead, whether that was erased is looked up."""
+        key = next(leads_named(raw, self._options.columns), None)
+        return Reading(left, raw, None, key, None, seq, place)
 
     def _lead(self, record: Mapping[str, Any], event: AuditEvent) -> LeadRecord | None:
         said = record.get("lead") if self._options.trusting_leads else None

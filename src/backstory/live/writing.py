@@ -8,6 +8,7 @@ a merge can wait for each other.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -187,10 +188,11 @@ class _Batch:
     def _look(self, *, locking: bool) -> None:
         """Learn what is known, and leave aside what is of leads that were erased."""
         moments = [each.moment for each in self._readings if each.moment is not None]
-        if not self._keys or not moments:
+        if not self._keys:
             return
+        since = min(moments, default=datetime.now(UTC))
         self._known = look_up(
-            self._connection, self._keys, self._records(), since=min(moments), locking=locking
+            self._connection, self._keys, self._records(), since=since, locking=locking
         )
         self._readings = [
             each.without_lead() if each.key and self._known.leads[each.key].erased else each

@@ -71,10 +71,11 @@ def search(connection: Connection, scope: Scope, words: Words) -> Proof:
 def _values(scope: Scope, words: Words) -> dict[str, Any]:
     keys = words.only_keys()
     return {
-        "within": [each.lower() for each in words.within],
-        "spelled": words.within,
+        "within": list(words.within),
+        "within_as": list(words.within.values()),
         "exact": words.exact,
-        "keys_within": [each.lower() for each in keys.within],
+        "keys_within": list(keys.within),
+        "keys_within_as": list(keys.within.values()),
         "keys_exact": keys.exact,
         "ids": list(words.ids),
         "names": list(scope.external_ids),
@@ -114,11 +115,13 @@ def _holds(column: Row[Any], within: str, exact: str) -> str:
         return f"coalesce({name} = ANY (CAST(:ids AS uuid[])), false)"
     if column.form == "bytes":
         return (
-            "EXISTS (SELECT FROM unnest(CAST(:spelled AS text[])) AS w (word)"
-            f" WHERE position(convert_to(w.word, 'UTF8') IN {name}) > 0)"
+            f"EXISTS (SELECT FROM (SELECT lower(encode({name}, 'escape')) AS value OFFSET 0) AS v,"
+            " unnest(CAST(:within AS text[])) AS w (word) WHERE strpos("
+            "v.value, lower(encode(convert_to(w.word, 'UTF8'), 'escape'))) > 0)"
         )
     return (
         f"(EXISTS (SELECT FROM (SELECT lower(CAST({name} AS text)) AS value OFFSET 0) AS v,"
-        f" unnest(CAST(:{within} AS text[])) AS w (word) WHERE strpos(v.value, w.word) > 0)"
+        f" unnest(CAST(:{within} AS text[]), CAST(:{within}_as AS text[])) AS w (word, pattern)"
+        f" WHERE strpos(v.value, w.word) > 0 AND v.value ~ w.pattern)"
         f" OR coalesce(CAST({name} AS text) = ANY (CAST(:{exact} AS text[])), false))"
     )

@@ -18,7 +18,8 @@ _OF_RUNS = ("options", "findings", "report", "error")
 
 def quarantined_naming(connection: Connection, words: Words) -> list[UUID]:
     """Return the quarantined records whose bytes name the customer, read or not."""
-    rows = connection.execute(sql("quarantine_naming"), {"words": words.spelled})
+    asked = {"words": words.spelled, "digits": words.phones}
+    rows = connection.execute(sql("quarantine_naming"), asked)
     return [
         row.id
         for row in rows

@@ -10,14 +10,33 @@ from typing import Any
 import phonenumbers
 from sqlalchemy import Connection
 
+from backstory import model
 from backstory.store.erasure import Scope
 from backstory.store.statements import sql
+from backstory.store.tables import Base
 
 ERASED = "[erased]"
 # A shorter word is looked for as a whole value only: inside others it would be found everywhere.
 SHORTEST_WITHIN = 5
 _TEXTS = 10
 _TEXT_CHARS = range(20, 61)
+# Fewer digits are found everywhere.
+_SHORTEST_PHONE = 7
+# What people write between the digits of a phone.
+_BETWEEN_DIGITS = r"[\s().\-/\u2010-\u2015]{0,4}"
+# Words of our own reports and ledgers: where nobody's rows hold one, it is us who speak.
+OUR_WORDS = frozenset(
+    {
+        *(word for each in model.Vocabulary.__subclasses__() for word in each),
+        *Base.metadata.tables,
+        *(name for table in Base.metadata.tables.values() for name in table.c.keys()),  # noqa: SIM118 - a collection of columns, not a dict
+        *("agent", "audit", "backstory", "customer", "erased", "live", "staff"),
+    }
+)
+# Under these, numbers stand behind words of others.
+_COUNTED_BY = frozenset({"examples", "reasons"})
+# What stands under these was chosen by whoever began a run.
+_SETTINGS = frozenset({"assume_tz", "log", "made_by", "mode", "region", "unknown_actor"})
 # What JSON writes as it is.
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f\"\\\\]+")
 
@@ -34,22 +53,33 @@ class Words:
     @property
     def exact(self) -> list[str]:
         """What a whole value may be."""
-        return [*self.ids, *self.keys, *self.names, *self.texts]
+        return [*_not_ours((*self.ids, *self.keys, *self.names)), *self.texts]
 
     @property
-    def within(self) -> list[str]:
-        """What may stand inside a longer value, as written and as JSON."""
-        return _forms(each for each in self.exact if len(each) >= SHORTEST_WITHIN)
+    def within(self) -> dict[str, str]:
+        """What may stand inside a longer value, as written and as JSON, small, with its pattern.
+
+        An id or a name stands there as a whole word; of what was said it is the beginning.
+        """
+        whole = _long(_not_ours((*self.ids, *self.keys, *self.names)))
+        found = {each: f"(?<![[:alnum:]]){re.escape(each)}(?![[:alnum:]])" for each in whole}
+        return {each: re.escape(each) for each in _long(self.texts)} | found
 
     @property
     def spelled(self) -> list[str]:
         """What may name the customer, of any length: finds more than is meant."""
-        return _forms(self._whole)
+        return _forms((*self.ids, *self.keys, *self.names))
 
     @property
     def naming(self) -> list[str]:
-        """Return the same in lower case."""
-        return sorted({each.lower() for each in self.spelled})
+        """Return the same in lower case, without what are words of ours."""
+        return sorted({each.lower() for each in _forms(self._whole)})
+
+    @cached_property
+    def phones(self) -> list[str]:
+        """Return the phones in digits alone, as they are written at home."""
+        found = {digits for key in self.keys for digits in list(_national(key))[-1:]}
+        return sorted(each for each in found if len(each) >= _SHORTEST_PHONE)
 
     def only_keys(self) -> "Words":
         """Return the part of these words that nobody else has."""
@@ -59,28 +89,46 @@ class Words:
 
     @cached_property
     def _whole(self) -> frozenset[str]:
-        return frozenset((*self.ids, *self.keys, *self.names))
+        return frozenset(_not_ours((*self.ids, *self.keys, *self.names)))
 
     @cached_property
     def _inside(self) -> re.Pattern[str]:
         long = sorted((e for e in self._whole if len(e) >= SHORTEST_WITHIN), key=len, reverse=True)
         return re.compile(
-            rf"(?<!\w)(?:{'|'.join(map(re.escape, long)) or '(?!)'})(?!\w)", re.IGNORECASE
+            rf"(?<![^\W_])(?:{'|'.join(map(re.escape, long)) or '(?!)'})(?![^\W_])", re.IGNORECASE
         )
 
-    def name(self, text: str) -> bool:
-        """Tell whether a text names the customer."""
-        return text in self._whole or self._inside.search(text) is not None
+    @cached_property
+    def _dialled(self) -> re.Pattern[str]:
+        spelled = (_BETWEEN_DIGITS.join(each) for each in self.phones)
+        return re.compile(rf"(?:{'|'.join(spelled) or '(?!)'})(?!\d)")
 
-    def redacted(self, value: Any) -> Any:
-        """Return JSON in which `[erased]` stands for whatever names the customer."""
+    def name(self, text: str) -> bool:
+        """Tell whether a text names the customer, in whatever case and spelling of a phone."""
+        return (
+            text in self._whole
+            or self._inside.search(text) is not None
+            or self._dialled.search(text) is not None
+        )
+
+    def redacted(self, value: Any, *, ours: bool = True) -> Any:
+        """Return JSON in which `[erased]` stands for whatever names the customer.
+
+        The names of its fields are ours, but where examples are counted by what they are.
+        """
         if isinstance(value, str):
             return ERASED if value in self._whole else self._inside.sub(ERASED, value)
         if isinstance(value, list):
             return [self.redacted(each) for each in value]
         if isinstance(value, dict):
-            return {self.redacted(key): self.redacted(each) for key, each in value.items()}
+            return {
+                key if ours else self.redacted(key): self._redacted_under(key, each)
+                for key, each in value.items()
+            }
         return value
+
+    def _redacted_under(self, key: str, value: Any) -> Any:
+        return value if key in _SETTINGS else self.redacted(value, ours=key not in _COUNTED_BY)
 
     def without(self, value: Any) -> Any:
         """Return JSON without the entries that name the customer by id or identity."""
@@ -134,6 +182,14 @@ def _sample(texts: Iterable[str]) -> tuple[str, ...]:
         if len(longest) >= _TEXT_CHARS.start:
             found.append(longest[: _TEXT_CHARS[-1]].strip())
     return tuple(dict.fromkeys(found))[:_TEXTS]
+
+
+def _not_ours(words: Iterable[str]) -> Iterable[str]:
+    return (each for each in words if each.lower() not in OUR_WORDS)
+
+
+def _long(words: Iterable[str]) -> Iterable[str]:
+    return (each.lower() for each in _forms(each for each in words if len(each) >= SHORTEST_WITHIN))
 
 
 def _forms(texts: Iterable[str]) -> list[str]:

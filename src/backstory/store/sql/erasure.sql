@@ -103,10 +103,18 @@ WHERE m.customer_id = ANY (CAST(:customers AS uuid[])) AND length(m.content) >= 
 ORDER BY md5(CAST(m.id AS text)) LIMIT CAST(:limit AS bigint);
 
 -- name: quarantine_naming
--- Quarantined records whose bytes may name a customer.
+-- Quarantined records whose bytes may name a customer, in whatever case, or hold these digits in a row.
 SELECT q.id, q.raw FROM quarantine q
+CROSS JOIN LATERAL (SELECT lower(encode(q.raw, 'escape')) AS escaped OFFSET 0) AS e
+CROSS JOIN LATERAL (
+    -- What people write between the digits of a phone; beyond ASCII a blank, a hyphen, a dash.
+    SELECT translate(replace(replace(replace(e.escaped, '\302\240', ''), '\342\200\221', ''),
+                             '\342\200\223', ''), ' ()-./', '') AS closed OFFSET 0
+) AS d
 WHERE EXISTS (SELECT FROM unnest(CAST(:words AS text[])) AS w (word)
-              WHERE position(convert_to(w.word, 'UTF8') IN q.raw) > 0);
+              WHERE strpos(e.escaped, lower(encode(convert_to(w.word, 'UTF8'), 'escape'))) > 0)
+   OR EXISTS (SELECT FROM unnest(CAST(:digits AS text[])) AS n (digits)
+              WHERE strpos(d.closed, n.digits) > 0);
 
 -- name: deeds_naming
 -- Our own deeds that may name a customer.
