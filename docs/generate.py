@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from backstory.faces.cli.commands import shell
 from backstory.store.tables import Base
 from backstory.tools.canonical import input_schema, output_schema
-from backstory.tools.catalog import MEMORY_TOOLS, TOOLS
+from backstory.tools.catalog import MEMORY_TOOLS, STAFF_TOOLS, TOOLS
 from backstory.tools.rules import example_of, rule_of
 from backstory.tools.tool import Tool
 
@@ -52,6 +52,7 @@ def sections() -> Iterator[tuple[str, str, str]]:
     yield "commands.md", "commands", "\n\n".join(map(command_entry, command_paths()))
     yield "schema.md", "tables", "\n\n".join(map(table_entry, tables()))
     yield "tools.md", "tools", "\n\n".join(map(tool_entry, TOOLS))
+    yield "tools.md", "staff", "\n\n".join(map(tool_entry, STAFF_TOOLS))
 
 
 # --- commands --------------------------------------------------------------------------------

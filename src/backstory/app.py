@@ -21,6 +21,7 @@ from backstory.store import embedded, schema
 from backstory.store.embeddings import serving_model
 from backstory.store.engine import Database, translated
 from backstory.tools.session import Rules, Session, open_session
+from backstory.tools.staff import Staff
 
 Say = Callable[[str], None]
 
@@ -104,6 +105,10 @@ class App:
         Raises UsageError for an unknown lead, DatabaseError if agents cannot be served.
         """
         return open_session(self.for_reading(), lead, actor=actor, rules=self.rules)
+
+    def staff(self, *, actor: str = "staff") -> Staff:
+        """Return the staff's way to their tools: across all customers, and only to read."""
+        return Staff(self.for_reading(), actor, self.rules)
 
     def record_event(self, event: Event, *, options: LiveOptions | None = None) -> Recorded:
         """Record one event of the log as it happens; see `live.record.record_event`.

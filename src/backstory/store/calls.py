@@ -23,11 +23,15 @@ REFUSED = "tool_refused"
 
 @dataclass(frozen=True)
 class Call:
-    """A call as it is written down; `answer` is kept under an idempotency key only."""
+    """A call as it is written down; `answer` is kept under an idempotency key only.
+
+    Without a lead it is one of the staff's: then its arguments are told by the ids among them
+    alone, so that an erasure, which finds ids, leaves no trace of a name that was looked for.
+    """
 
     tool: str
     actor: str
-    lead_id: UUID
+    lead_id: UUID | None
     arguments: Mapping[str, Any]
     outcome: str
     refused: bool
@@ -82,7 +86,7 @@ def record(connection: Connection, call: Call) -> UUID:
             "payload": written.decode(),
             "payload_hash": hashlib.blake2b(written, digest_size=16).digest(),
             "tool": call.tool,
-            "arguments_hash": arguments_hash(call.arguments),
+            "arguments_hash": arguments_hash(call.arguments if call.lead_id else {}),
             "idempotency_key": call.idempotency_key,
             "outcome": call.outcome,
             "answer": None if call.answer is None else orjson.dumps(call.answer).decode(),

@@ -1,15 +1,18 @@
 """Looks customers up for staff: by name, phone, e-mail address or the id of a lead."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Row
 
 from backstory.extract.parse import clean_text
 from backstory.model import Channel
 from backstory.store.engine import translated
+from backstory.store.notes import NoteRow, list_notes
 from backstory.store.statements import sql
 
 _PAGE = 50
@@ -72,6 +75,41 @@ def get_customer(connection: Connection, customer_id: UUID) -> CustomerRow | Non
     with translated():
         row = connection.execute(sql("customer_row"), {"id": customer_id}).one_or_none()
     return None if row is None else CustomerRow(*row)
+
+
+def survivor_of(connection: Connection, customer_id: UUID) -> UUID | None:
+    """Return whom a customer was merged into in the end; None for one who was not merged away."""
+    with translated():
+        return connection.execute(sql("survivor_of_customer"), {"id": customer_id}).scalar()
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """All that is kept of a customer but what was said, as rows; each list has at most `limit`."""
+
+    profile: Row[Any]
+    identities: Sequence[Row[Any]]
+    leads: list[LeadRow]
+    addresses: Sequence[Row[Any]]
+    jobs: Sequence[Row[Any]]
+    notes: list[NoteRow]
+
+
+def kept_of_customer(connection: Connection, customer_id: UUID, *, limit: int) -> Kept | None:
+    """Return what is kept of a customer; None for one that is unknown or was merged away."""
+    asked = {"id": customer_id, "limit": limit}
+    with translated():
+        profile = connection.execute(sql("customer_profile"), asked).one_or_none()
+        if profile is None:
+            return None
+        return Kept(
+            profile=profile,
+            identities=connection.execute(sql("identities_of_customer"), asked).all(),
+            leads=leads_of_customer(connection, customer_id, limit=limit),
+            addresses=connection.execute(sql("addresses_of_customer"), asked).all(),
+            jobs=connection.execute(sql("jobs_of_customer"), asked).all(),
+            notes=list_notes(connection, customer_id=customer_id, limit=limit),
+        )
 
 
 def leads_of_customer(

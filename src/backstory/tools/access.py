@@ -1,8 +1,9 @@
 """Who may ask over a network: keys of the business, and the short-lived tokens of sessions.
 
-A key opens sessions; a token is one session, for one lead, and says so by itself: whoever holds the
-secret of the business can check it without a look at the database, but for its key, whose
-revocation ends it too. What was looked up is remembered for `REMEMBERED`.
+A key opens sessions, and one of the staff their own tools; a token is one session, for one lead,
+and says so by itself: whoever holds the secret of the business can check it without a look at the
+database, but for its key, whose revocation ends it too. What was looked up is remembered for
+`REMEMBERED`.
 """
 
 import hashlib
@@ -19,10 +20,12 @@ from itsdangerous import BadData, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
 
 from backstory.errors import NotRecognized, UsageError
+from backstory.model import KeyProfile
 from backstory.store import keys
 from backstory.store.engine import Database, translated
 from backstory.store.keys import ApiKey
 from backstory.tools.session import Rules, Session, open_session
+from backstory.tools.staff import Staff
 
 TOKEN_PREFIX = "bst_"  # noqa: S105 - the beginning of every token, so that scanners know a leaked one
 LIFETIME = timedelta(minutes=15)
@@ -75,6 +78,18 @@ class Access:
         if self._keys.get(key_id) is None:
             self._look_up(key_id=key_id)
         return session
+
+    def toolset(self, credential: str) -> Session | Staff:
+        """Return whose tools a credential opens: a session's token, or a key of the staff.
+
+        Raises NotRecognized for any other, and so for a key of agents.
+        """
+        if credential.startswith(TOKEN_PREFIX):
+            return self.session(credential)
+        key = self.key(credential)
+        if key.profile is not KeyProfile.STAFF:
+            raise NotRecognized
+        return Staff(self._database, key.name, self._rules)
 
     def remembered_key(self, text: str) -> ApiKey | None:
         """Return what `key` does, if that needs no look at the database, else None."""

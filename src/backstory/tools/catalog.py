@@ -1,4 +1,4 @@
-"""The one list of tools: whatever offers them, offers these."""
+"""The lists of tools, the agent's and the staff's: whatever offers them, offers these."""
 
 from backstory.tools.customers import (
     AddAddress,
@@ -26,6 +26,25 @@ from backstory.tools.memory import (
     MemoryFetchCandidates,
     memory_confirm_context,
     memory_fetch_candidates,
+)
+from backstory.tools.staff_customers import (
+    CustomerGot,
+    CustomersFound,
+    FindCustomers,
+    GetCustomer,
+    find_customers,
+    get_customer,
+)
+from backstory.tools.staff_messages import (
+    ConversationGot,
+    GetConversation,
+    MessagesFound,
+    MessageTraced,
+    SearchMessages,
+    TraceMessage,
+    get_conversation,
+    search_messages,
+    trace_message,
 )
 from backstory.tools.tool import Tool
 
@@ -73,6 +92,18 @@ TOOLS: tuple[Tool, ...] = (
         idempotent=False,
     ),
     *MEMORY_TOOLS,
+)
+
+# Across customers, by explicit ids, behind another key: no agent is ever offered one of these.
+STAFF_TOOLS: tuple[Tool, ...] = tuple(
+    Tool(function, takes, gives, title=title, idempotent=True, reads_only=True)
+    for function, takes, gives, title in (
+        (search_messages, SearchMessages, MessagesFound, "Search what was said"),
+        (find_customers, FindCustomers, CustomersFound, "Find customers"),
+        (get_customer, GetCustomer, CustomerGot, "Look at a customer"),
+        (get_conversation, GetConversation, ConversationGot, "Read a conversation"),
+        (trace_message, TraceMessage, MessageTraced, "Trace a message to its record"),
+    )
 )
 
 

@@ -14,13 +14,17 @@ from backstory.tools.check_schemas import MOST_TOKENS, Find, Tools
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that must hold of the tools; with `informs`, one that is only counted."""
+    """One thing that must hold of the tools; with `informs`, one that is only counted.
+
+    `of_agents`: it is about an agent in a customer's conversation, not about the staff.
+    """
 
     name: str
     point: int
     sentence: str
     find: Find
     informs: bool = False
+    of_agents: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,7 @@ CHECKS: tuple[Check, ...] = (
         9,
         "No field lets a model say whose data it wants.",
         check_schemas.identities,
+        of_agents=True,
     ),
     Check(
         "personal_data",
@@ -191,6 +196,7 @@ CHECKS: tuple[Check, ...] = (
         9,
         f"A model reads at most {MOST_TOKENS:,} tokens of all the tools together.",
         check_schemas.too_many_tokens,
+        of_agents=True,
     ),
     Check(
         "token_counts",
@@ -202,9 +208,21 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def run_checks(tools: Tools) -> list[Checked]:
-    """Return what every check finds in these tools, in the order of the points."""
-    return [Checked(check, _found(check, tools)) for check in CHECKS]
+def run_checks(tools: Tools, staff: Tools = ()) -> list[Checked]:
+    """Return what every check finds in an agent's tools, and in the staff's, point by point."""
+    return [
+        Checked(
+            check, _found(check, tools) + (() if check.of_agents else _found_in_staff(check, staff))
+        )
+        for check in CHECKS
+    ]
+
+
+def _found_in_staff(check: Check, staff: Tools) -> tuple[str, ...]:
+    if not staff:
+        return ()
+    # An offender has its tool's name; a count says nothing of whose.
+    return tuple(f"the staff's: {each}" if check.informs else each for each in _found(check, staff))
 
 
 def _found(check: Check, tools: Tools) -> tuple[str, ...]:

@@ -17,7 +17,10 @@ _SHORTEST, _LONGEST = 40, 1_024
 _LEVELS, _PROPERTIES, _WORDS = 3, 12, 30
 _TOOL_NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-_VERBS = {"add", "cancel", "confirm", "create", "fetch", "find", "list", "record", "upsert"}
+_VERBS = {
+    *("add", "cancel", "confirm", "create", "fetch", "find", "get", "list", "record", "search"),
+    *("trace", "upsert"),
+}
 # What, when, when not, and what comes back; each has its words, so that their absence shows.
 _TOLD = {
     "what it does": re.compile(r"^[A-Z][a-z]+ "),
@@ -25,7 +28,9 @@ _TOLD = {
     "when not to": re.compile(r"\b([Nn]ot|never|only)\b"),
     "what comes back": re.compile(r"\bComes back with\b"),
 }
-_UNIT = re.compile(r"\b(cents|units|candidates|time zone|date|hours|minutes|days|percent)\b")
+_UNIT = re.compile(
+    r"\b(cents|units|candidates|customers|messages|time zone|date|hours|minutes|days|percent)\b"
+)
 _COUNTED = {"integer", "number"}
 _KEYWORDS = {
     *("type", "description", "enum", "format", "pattern", "minLength", "maxLength", "examples"),

@@ -1,12 +1,10 @@
-"""What a tool is: a function of a bound session and a typed input, with a typed output."""
+"""What a tool is: a function with a typed input and a typed output, of whoever may call it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-
-from backstory.store.binding import Bound
 
 
 class Input(BaseModel):
@@ -31,12 +29,14 @@ class Output(Part):
 class Tool:
     """One tool; its name and its description are the function's own.
 
+    The function of an agent's tool takes its session's `Bound`, that of the staff's a connection
+    that can only read; then the input.
     `idempotent`: the same call twice leaves the same state. `reads_only`: it changes nothing a
     person would look up. `overwrites`: it may replace or empty what was there; else it only adds.
     MCP clients are told all three.
     """
 
-    function: Callable[[Bound, Any], Output]
+    function: Callable[[Any, Any], Output]
     takes: type[Input]
     gives: type[Output]
     title: str

@@ -3,7 +3,7 @@
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,13 +12,21 @@ from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.ending import ExitCode
 from backstory.faces.cli.groups import AGENTS, shell
 
+if TYPE_CHECKING:
+    from backstory.app import App
+    from backstory.tools.toolset import Toolset
+
 LeadOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--lead",
         metavar="ID",
         help="Whose customer the tools concern: a lead's id in your system, or ours.",
     ),
+]
+StaffOption = Annotated[
+    bool,
+    typer.Option("--staff", help="The staff's tools instead: across customers, only to read."),
 ]
 
 
@@ -29,6 +37,7 @@ LeadOption = Annotated[
     example="""
     backstory call create_job --lead LEAD --args '{"title": "Garage clean-out"}'
     echo '{"title": "Attic"}' | backstory call create_job --lead LEAD --args -
+    backstory call find_customers --staff --args '{"query": "Joanie"}'
     """,
 )
 def call_tool(
@@ -37,7 +46,8 @@ def call_tool(
     tool: Annotated[
         str, typer.Argument(metavar="TOOL", help="A tool's name, as `backstory tools` lists it.")
     ],
-    lead: LeadOption,
+    lead: LeadOption = None,
+    staff: StaffOption = False,
     args: Annotated[
         str,
         typer.Option("--args", metavar="JSON", help="The arguments, an object; - reads them."),
@@ -49,14 +59,13 @@ def call_tool(
         ),
     ] = None,
 ) -> ExitCode:
-    """Call a tool as the agent of a lead would; a refusal ends with exit code 1."""
+    """Call a tool as the agent of a lead would, or the staff; a refusal ends with exit code 1."""
     from backstory.faces.cli.agent_views import answer_json, answer_view
 
     given = _object(sys.stdin.read() if args == "-" else args)
     with call.app() as app:
-        answer = app.session(lead, actor="operator").call(
-            tool, given, idempotency_key=idempotency_key
-        )
+        toolset = _toolset(app, lead, staff=staff, actor="operator")
+        answer = toolset.call(tool, given, idempotency_key=idempotency_key)
     call.answer(answer_json(answer), answer_view(answer))
     return ExitCode.FINDINGS if answer.refused else ExitCode.DONE
 
@@ -68,10 +77,11 @@ def call_tool(
     example="""
     backstory mcp --lead LEAD
     CONTEXT_MEMORY_ENABLED=true backstory mcp --lead LEAD
+    backstory mcp --staff
     """,
 )
-def serve_mcp(call: Call, *, lead: LeadOption) -> None:
-    """Give an agent the tools over MCP, on standard input and output, for one lead.
+def serve_mcp(call: Call, *, lead: LeadOption = None, staff: StaffOption = False) -> None:
+    """Give an agent the tools over MCP, on standard input and output, for one lead; or the staff.
 
     An MCP client starts this as a process of its own for each conversation, and ends it by closing
     standard input. Standard error tells what went wrong.
@@ -82,7 +92,16 @@ def serve_mcp(call: Call, *, lead: LeadOption) -> None:
 
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     with call.app() as app:
-        serve_stdio(app.session(lead))
+        serve_stdio(_toolset(app, lead, staff=staff))
+
+
+def _toolset(app: "App", lead: str | None, *, staff: bool, **more: str) -> "Toolset":
+    """Return whose tools are meant."""
+    if staff and lead is None:
+        return app.staff(**more)
+    if lead is not None and not staff:
+        return app.session(lead, **more)
+    raise UsageError("Say whose tools: --lead ID for those of an agent, or --staff.")
 
 
 def _object(written: str) -> dict[str, Any]:

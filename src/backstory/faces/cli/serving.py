@@ -74,7 +74,7 @@ def serve(
             access = Access(serving.for_reading(), serving.rules)
             hosts = frozenset(host_names) if host_names else None
             mcp = McpApp(
-                access.session,
+                access.toolset,
                 hosts=hosts or (LOOPBACK if _is_loopback(host) else None),
                 wait=Buckets(Rate.of(session_rate)).wait,
             )

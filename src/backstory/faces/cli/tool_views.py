@@ -1,6 +1,6 @@
 """What the list of tools and the verdict of their suite look like."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -39,9 +39,15 @@ def tools_view(tools: Sequence[Tool]) -> RenderableType:
         fields = text((", ".join(required), ""), (_optional(required, optional), "dim"))
         made.add_row(f"{tool.name}{' *' if tool in MEMORY_TOOLS else ''}", tool.title)
         made.add_row("", fields)
-    memory = hint("* is offered when ", ("CONTEXT_MEMORY_ENABLED=true", "cyan"), ".")
-    schemas = hint(("backstory tools --format openai", "cyan"), " prints what a model is given.")
-    return Group(made, memory, schemas)
+    return Group(made, *_hints(tools))
+
+
+def _hints(tools: Sequence[Tool]) -> Iterator[RenderableType]:
+    if set(MEMORY_TOOLS) <= set(tools):
+        yield hint("* is offered when ", ("CONTEXT_MEMORY_ENABLED=true", "cyan"), ".")
+        yield hint(("backstory tools --format openai", "cyan"), " prints what a model is given.")
+    else:
+        yield hint("Behind a key of the profile ", ("staff", "cyan"), ": no agent is given these.")
 
 
 def _optional(required: Sequence[str], optional: Sequence[str]) -> str:

@@ -11,12 +11,13 @@ from pydantic import BaseModel
 from backstory.faces.http.bodies import JSON, Json, json_object
 from backstory.faces.http.callers import Caller, Known
 from backstory.faces.http.problems import of_refusal, problems
-from backstory.faces.http.service import service_of
+from backstory.faces.http.service import Service, service_of
 from backstory.tools.canonical import Schema, input_schema, output_schema
 from backstory.tools.catalog import offered
 from backstory.tools.schemas import Format, projection
 from backstory.tools.session import Session
 from backstory.tools.tool import Tool
+from backstory.tools.toolset import Answer
 
 _REPLAYED = "Idempotency-Replayed"
 
@@ -56,8 +57,8 @@ def tool_routes(*, memory_enabled: bool) -> APIRouter:
             operation_id=tool.name,
             summary=tool.title,
             description=tool.description,
-            responses=_answers(tool),
-            openapi_extra={"requestBody": _body(tool)},
+            responses=_answers(tool) | problems(400, 401, 404, 409, 413, 422, 429, 503),
+            openapi_extra={"requestBody": body_of(tool)},
         )
     router.add_api_route(
         "/v1/tools/{name}", call_unknown, methods=["POST"], include_in_schema=False
@@ -105,10 +106,14 @@ def call_unknown(request: Request, session: Caller, name: str, arguments: Argume
 def _called(
     request: Request, session: Session, name: str, arguments: dict[str, Any], key: str | None
 ) -> Response:
-    answer = session.call(name, arguments, idempotency_key=key)
+    return answered(service_of(request), session.call(name, arguments, idempotency_key=key))
+
+
+def answered(service: Service, answer: Answer) -> Response:
+    """Count a call, and tell what it came to: the tool's own words, or a problem."""
     known = answer.outcome != "unknown_tool"
     outcome = "replayed" if answer.replayed else answer.outcome
-    service_of(request).metrics.call(name if known else "unknown", outcome)
+    service.metrics.call(answer.tool if known else "unknown", outcome)
     if answer.refused:
         return of_refusal(answer.data)
     return Json(answer.data, headers={_REPLAYED: "true"} if answer.replayed else None)
@@ -117,7 +122,8 @@ def _called(
 # --- what OpenAPI says -----------------------------------------------------------------------
 
 
-def _body(tool: Tool) -> dict[str, Any]:
+def body_of(tool: Tool) -> dict[str, Any]:
+    """Return what OpenAPI says of a tool's input."""
     return {"required": True, "content": {JSON: {"schema": _nullable(input_schema(tool))}}}
 
 
@@ -131,15 +137,18 @@ def _nullable(schema: Schema) -> Schema:
     return schema | {"properties": fields}
 
 
-def _answers(tool: Tool) -> dict[int | str, dict[str, Any]]:
+def said_of(tool: Tool) -> dict[int | str, dict[str, Any]]:
+    """Return what OpenAPI says of a tool's output."""
     said = {
         "description": "What the tool did, in its output's own words.",
         "content": {JSON: {"schema": output_schema(tool)}},
-        "headers": {
-            _REPLAYED: {
-                "description": "true: an earlier answer under the same Idempotency-Key.",
-                "schema": {"type": "string", "enum": ["true"]},
-            }
-        },
     }
-    return {200: said, **problems(400, 401, 404, 409, 413, 422, 429, 503)}
+    return {200: said}
+
+
+def _answers(tool: Tool) -> dict[int | str, dict[str, Any]]:
+    replayed = {
+        "description": "true: an earlier answer under the same Idempotency-Key.",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+    return {200: said_of(tool)[200] | {"headers": {_REPLAYED: replayed}}}

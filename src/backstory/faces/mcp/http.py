@@ -1,7 +1,7 @@
-"""Streamable HTTP: a session's token decides, at each request anew, whose tools are served."""
+"""Streamable HTTP: a token, or a staff's key, decides at each request whose tools are served."""
 
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from math import ceil
 from urllib.parse import urlsplit
@@ -14,16 +14,17 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from backstory.errors import NotRecognized, Transient
-from backstory.faces.mcp.server import Request, server_for
-from backstory.tools.session import Session
+from backstory.faces.mcp.server import FOR_AGENTS, FOR_STAFF, Request, server_for
+from backstory.tools.staff import Staff
+from backstory.tools.toolset import Toolset
 
-Admit = Callable[[str], Session]
-"""Returns the session of a token, as `Access.session` does; raises NotRecognized."""
+Admit = Callable[[str], Toolset]
+"""Returns whose tools a credential opens, as `Access.toolset` does; raises NotRecognized."""
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # The longest description a tool takes is 2,000 characters; nothing a tool takes comes near.
 _MAX_BODY = 256 * 1024
-_SESSION = "backstory.session"
+_TOOLSET = "backstory.toolset"
 
 
 def _no_wait(_token: str) -> float:
@@ -33,8 +34,8 @@ def _no_wait(_token: str) -> float:
 class McpApp:
     """An ASGI application for one path; `running()` must be entered while it is served.
 
-    It keeps no state between requests: a token is the whole authority, and each request reaches
-    the session of its own token alone. `hosts` are the names by which clients may reach it, None
+    It keeps no state between requests: a credential is the whole authority, and each request
+    reaches the tools of its own alone. `hosts` are the names by which clients may reach it, None
     for any; `origins` are the hosts of web pages that may, the loopback's by default. A browser
     that a page has turned against this machine sends the page's own. `wait`, called on the event
     loop, says for how many seconds a token has asked enough, 0 if it has not.
@@ -52,38 +53,36 @@ class McpApp:
         self._hosts = hosts
         self._origins = origins
         self._wait = wait
-        self._manager = StreamableHTTPSessionManager(
-            server_for(_session_of),
-            stateless=True,
-            json_response=True,
-            max_request_body_size=_MAX_BODY,
-        )
+        self._agents, self._staff = _manager(FOR_AGENTS), _manager(FOR_STAFF)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve requests within; once in the life of an application."""
-        async with self._manager.run():
+        async with AsyncExitStack() as stack:
+            for each in (self._agents, self._staff):
+                await stack.enter_async_context(each.run())
             yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it before anything of it is read."""
-        found = await self._session_or_refusal(scope)
-        if isinstance(found, Session):
-            await self._manager.handle_request({**scope, _SESSION: found}, receive, send)
-        else:
+        found = await self._toolset_or_refusal(scope)
+        if isinstance(found, Response):
             await found(scope, receive, send)
+            return
+        manager = self._staff if isinstance(found, Staff) else self._agents
+        await manager.handle_request({**scope, _TOOLSET: found}, receive, send)
 
-    async def _session_or_refusal(self, scope: Scope) -> Session | Response:
+    async def _toolset_or_refusal(self, scope: Scope) -> Toolset | Response:
         headers = Headers(scope=scope)
         refusal = self._misdirected(headers) or _not_posted(scope)
         if refusal is not None:
             return refusal
         token = _bearer(headers)
         found = await run_sync(self._admitted, token)
-        seconds = self._wait(token) if isinstance(found, Session) else 0
+        seconds = 0 if isinstance(found, Response) else self._wait(token)
         if not seconds:
             return found
-        return _problem(429, "This session asks too often.", {"Retry-After": str(ceil(seconds))})
+        return _problem(429, "You ask too often.", {"Retry-After": str(ceil(seconds))})
 
     def _misdirected(self, headers: Headers) -> Response | None:
         host, origin = headers.get("host", ""), headers.get("origin")
@@ -93,7 +92,7 @@ class McpApp:
             return _problem(403, "Web pages of that origin may not call this server.")
         return None
 
-    def _admitted(self, token: str) -> Session | Response:
+    def _admitted(self, token: str) -> Toolset | Response:
         try:
             return self._admit(token)
         except NotRecognized as refused:
@@ -104,11 +103,20 @@ class McpApp:
             )
 
 
-def _session_of(ctx: Request) -> Session:
-    session = ctx.request.scope[_SESSION] if ctx.request else None
-    if not isinstance(session, Session):
-        raise TypeError("a request came in past its token")
-    return session
+def _manager(instructions: str) -> StreamableHTTPSessionManager:
+    return StreamableHTTPSessionManager(
+        server_for(_toolset_of, instructions=instructions),
+        stateless=True,
+        json_response=True,
+        max_request_body_size=_MAX_BODY,
+    )
+
+
+def _toolset_of(ctx: Request) -> Toolset:
+    # Without it a request has come in past its token, and fails.
+    assert ctx.request is not None  # noqa: S101 - over HTTP there always is one
+    toolset: Toolset = ctx.request.scope[_TOOLSET]
+    return toolset
 
 
 def _bearer(headers: Headers) -> str:

@@ -8,13 +8,13 @@ import orjson
 from mcp.types import CallToolResult, TextContent
 
 from backstory.errors import Transient, UsageError
-from backstory.tools.session import Session
+from backstory.tools.toolset import Toolset
 
 _log = logging.getLogger(__name__)
 
 
 def call_result(
-    session: Session, name: str, arguments: Mapping[str, Any], *, idempotency_key: str | None
+    toolset: Toolset, name: str, arguments: Mapping[str, Any], *, idempotency_key: str | None
 ) -> CallToolResult:
     """Call a tool and return what came of it; nothing is raised, whatever goes wrong.
 
@@ -22,7 +22,7 @@ def call_result(
     result whose text has `outcome`, `message` and, where something helps, `next_step`.
     """
     try:
-        answer = session.call(name, arguments, idempotency_key=idempotency_key)
+        answer = toolset.call(name, arguments, idempotency_key=idempotency_key)
     except UsageError as wrong:
         return _error({"outcome": "invalid_request", "message": str(wrong)})
     except Transient:

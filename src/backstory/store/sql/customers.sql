@@ -57,3 +57,46 @@ FROM leads l
 WHERE l.customer_id = CAST(:id AS uuid)
 ORDER BY l.created_at NULLS LAST, l.external_id COLLATE "C"
 LIMIT CAST(:limit AS bigint);
+
+-- name: survivor_of_customer
+-- Whom a customer was merged into, as often as that happened; nothing for one who was not.
+WITH RECURSIVE up AS (
+    SELECT c.id, c.merged_into_id FROM customers c WHERE c.id = CAST(:id AS uuid)
+    UNION ALL
+    SELECT c.id, c.merged_into_id FROM customers c JOIN up ON c.id = up.merged_into_id
+)
+SELECT up.id FROM up WHERE up.merged_into_id IS NULL AND up.id <> CAST(:id AS uuid);
+
+-- name: customer_profile
+-- Who a customer is, as they are known now, unless they were merged away.
+SELECT c.id, c.display_name, c.company_name, coalesce(c.phone_e164, c.phone_raw) AS phone, c.email,
+       c.preferred_channel, c.language, c.timezone, c.do_not_contact, c.created_at
+FROM customers c WHERE c.id = CAST(:id AS uuid) AND c.merged_into_id IS NULL;
+
+-- name: identities_of_customer
+-- What a customer is known by, and whether that is verified or only claimed.
+SELECT i.kind, i.value, i.provenance FROM customer_identities i
+WHERE i.customer_id = CAST(:id AS uuid)
+ORDER BY i.provenance = 'verified' DESC, i.kind, i.value LIMIT CAST(:limit AS bigint);
+
+-- name: addresses_of_customer
+-- A customer's addresses, the primary one first, then the latest.
+SELECT a.id, a.label, a.line1, a.line2, a.city, a.region, a.postal_code, a.country, a.access_notes,
+       a.is_primary
+FROM customer_addresses a
+WHERE a.customer_id = CAST(:id AS uuid)
+ORDER BY a.is_primary DESC, a.created_at DESC, a.id LIMIT CAST(:limit AS bigint);
+
+-- name: jobs_of_customer
+-- A customer's jobs with what was ordered, the latest first.
+SELECT j.id, j.job_number, j.title, j.status, j.scheduled_start, j.scheduled_end, j.total_cents,
+       j.currency, j.created_at, a.line1, a.line2, a.city, a.region, a.postal_code, a.country, i.items
+FROM jobs j
+LEFT JOIN customer_addresses a ON a.id = j.service_address_id AND a.customer_id = j.customer_id
+CROSS JOIN LATERAL (
+    SELECT string_agg(trim_scale(n.quantity) || ' x ' || left(n.name, 80), ', '
+                      ORDER BY n.position) AS items
+    FROM job_items n WHERE n.job_id = j.id AND n.position <= 20
+) AS i
+WHERE j.customer_id = CAST(:id AS uuid)
+ORDER BY j.created_at DESC, j.id LIMIT CAST(:limit AS bigint);
