@@ -20,7 +20,7 @@ from backstory.store.reaper import take, try_take
 from backstory.store.schema import upgrade
 
 SCHEMA = "backstory"
-_MEMORY = Path("/dev/shm")
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
 _ENOUGH = 4 * 2**30  # bytes: the server of each process takes some hundred million
 _numbers = itertools.count()
 
