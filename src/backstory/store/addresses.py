@@ -3,15 +3,13 @@
 import hashlib
 import re
 import unicodedata
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row
-
 from backstory.errors import Refused
 from backstory.store.binding import Bound
-from backstory.store.statements import sql
 
 _WORD = re.compile(r"\w+")
 # Words that mail services write in many ways; what is not here is compared as it is.
@@ -71,41 +69,50 @@ Outcome = Literal["created", "updated", "duplicate"]
 
 def add(bound: Bound, given: Given) -> tuple[Outcome, Address]:
     """Keep an address, or add to the one of the same normalized form what is new about it."""
-    key = normalized_key(given)
-    asked = {"customer_id": bound.customer_id, "normalized_key": key}
-    known = bound.connection.execute(sql("address_by_key"), asked).one_or_none()
+    key = {"normalized_key": normalized_key(given)}
+    known = next(iter(bound.rows("address_by_key", key)), None)
     if given.is_primary and not (known and known.is_primary):
-        bound.connection.execute(sql("demote_addresses"), asked)
+        bound.later("demote_addresses", {})
     if known is None:
-        row = bound.connection.execute(
-            sql("insert_address"),
-            asked
-            | asdict(given)
-            | {"id": uuid4(), "raw_text": one_line(given), "is_primary": bool(given.is_primary)},
-        ).one()
-        return "created", _address(row)
-    wanted = {
+        return "created", _insert(bound, given, key)
+    wanted: dict[str, Any] = {
         "label": given.label or known.label,
         "access_notes": given.access_notes or known.access_notes,
         "is_primary": known.is_primary if given.is_primary is None else given.is_primary,
     }
     if wanted == {name: getattr(known, name) for name in wanted}:
         return "duplicate", _address(known)
-    row = bound.connection.execute(sql("update_address"), asked | wanted | {"id": known.id}).one()
-    return "updated", _address(row)
+    bound.later("update_address", wanted | {"id": known.id})
+    return "updated", replace(_address(known), **wanted)
+
+
+def _insert(bound: Bound, given: Given, key: dict[str, str]) -> Address:
+    made = Address(
+        id=uuid4(),
+        line=one_line(given),
+        label=given.label,
+        access_notes=given.access_notes,
+        is_primary=bool(given.is_primary),
+    )
+    values = {"id": made.id, "raw_text": made.line, "is_primary": made.is_primary}
+    bound.later("insert_address", asdict(given) | values | key)
+    return made
 
 
 def find(bound: Bound, address_id: UUID) -> Address:
     """Return an address of the bound customer; raise Refused as not found for any other."""
-    asked = {"customer_id": bound.customer_id, "id": address_id}
-    row = bound.connection.execute(sql("address_by_id"), asked).one_or_none()
-    if row is None:
+    return found(bound.rows("address_by_id", {"id": address_id}), address_id)
+
+
+def found(rows: Sequence[Any], address_id: UUID) -> Address:
+    """Return what `address_by_id` gave as an address; raise Refused as not found for nothing."""
+    if not rows:
         raise Refused(
             "not_found",
             f"There is no address {address_id}.",
             next_step="Use an address_id from add_address or from a confirmed candidate.",
         )
-    return _address(row)
+    return _address(rows[0])
 
 
 def normalized_key(given: Given) -> str:
@@ -139,5 +146,5 @@ def one_line(row: Any) -> str:
     return ", ".join(filter(None, (row.line1, row.line2, row.city, place, row.country)))
 
 
-def _address(row: Row[Any]) -> Address:
+def _address(row: Any) -> Address:
     return Address(row.id, one_line(row), row.label, row.access_notes, row.is_primary)

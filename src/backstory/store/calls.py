@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from backstory.extract.identity import lead_id, message_id
 from backstory.extract.parse import clean_text
 from backstory.model import OWN_LOG
+from backstory.store.pipeline import Step, pipelined
 from backstory.store.statements import sql
 
 CALLED = "tool_called"
@@ -58,13 +59,19 @@ def arguments_hash(arguments: Mapping[str, Any]) -> bytes:
 def earlier(connection: Connection, *, lead: UUID, tool: str, key: str) -> Earlier | None:
     """Wait for calls under the same key, then return what the first of them was answered."""
     asked = {"lead_id": lead, "tool": tool, "idempotency_key": key}
-    connection.execute(sql("lock_idempotency_key"), asked)
-    row = connection.execute(sql("call_under_key"), asked).one_or_none()
-    return None if row is None else Earlier(bytes(row.arguments_hash), row.answer)
+    # Two statements: what the second sees was committed while the first waited.
+    steps = [("lock_idempotency_key", asked), ("call_under_key", asked)]
+    _, found = pipelined(connection, steps)
+    return Earlier(bytes(found[0].arguments_hash), found[0].answer) if found else None
 
 
-def record(connection: Connection, call: Call) -> UUID:
-    """Write a call down in the open transaction, as the owner; return its id."""
+def record(connection: Connection, call: Call) -> None:
+    """Write a call down in the open transaction, as the owner, and end the transaction."""
+    pipelined(connection, [recording(call)], commit=True)
+
+
+def recording(call: Call) -> Step:
+    """Return the step that writes a call down, under a new id; for the owner to execute."""
     call_id = uuid4()
     payload = {
         "tool": call.tool,
@@ -73,8 +80,8 @@ def record(connection: Connection, call: Call) -> UUID:
         "ids": _named_ids(call.arguments),
     }
     written = orjson.dumps(payload)
-    connection.execute(
-        sql("record_call"),
+    return (
+        "record_call",
         {
             "id": call_id,
             "record_id": UUID(bytes=message_id(OWN_LOG, str(call_id))),
@@ -94,7 +101,6 @@ def record(connection: Connection, call: Call) -> UUID:
             "created_at": call.now,
         },
     )
-    return call_id
 
 
 def find_lead(connection: Connection, reference: str) -> UUID | None:

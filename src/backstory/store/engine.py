@@ -1,8 +1,10 @@
 """Opens the database, and turns driver errors into ours: the only place that does either."""
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, cast
 
 import psycopg
@@ -10,6 +12,8 @@ from psycopg import errors as pg
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from backstory.errors import (
     BackstoryError,
@@ -24,6 +28,8 @@ from backstory.errors import (
 
 MIN_SERVER_VERSION = 16
 CONNECT_TIMEOUT_SECONDS = 10
+_SURELY_THERE_SECONDS = 5.0
+_LEFT = "backstory.left"
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,6 @@ def open_engine(
         parse_url(url),
         pool_size=pool_size,
         max_overflow=5,
-        pool_pre_ping=True,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "application_name": "backstory",
@@ -87,7 +92,7 @@ def open_engine(
     )
 
     @event.listens_for(engine, "connect")
-    def _settle(driver: "psycopg.Connection[Any]", _record: object) -> None:
+    def _settle(driver: "psycopg.Connection[Any]", record: ConnectionPoolEntry) -> None:
         _check_version(driver)
         driver.autocommit = True
         driver.execute(
@@ -98,8 +103,45 @@ def open_engine(
         if longest:
             driver.execute(sql.SQL("SET statement_timeout TO {}").format(longest))
         driver.autocommit = False
+        record.info[_LEFT] = monotonic()
 
+    _watch(engine)
     return engine
+
+
+def _watch(engine: Engine) -> None:
+    """Let no dead connection out of the pool, and no plan be lost, at next to no cost."""
+
+    @event.listens_for(engine, "checkin")
+    def _left(_driver: object, record: ConnectionPoolEntry) -> None:
+        record.info[_LEFT] = monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _taken(
+        driver: "psycopg.Connection[Any]", record: ConnectionPoolEntry, _proxy: object
+    ) -> None:
+        # A server that ends closes its side, which can be seen without asking it; what lies between
+        # us forgets a connection without a word, but not so soon.
+        idle = monotonic() - record.info[_LEFT]
+        if idle < _SURELY_THERE_SECONDS and not _has_something_to_say(driver):
+            return
+        try:
+            engine.dialect.do_ping(cast("DBAPIConnection", driver))
+        except psycopg.Error as gone:
+            raise exc.InvalidatePoolError("The database has closed a connection.") from gone
+
+    @event.listens_for(engine, "rollback")
+    def _undone(connection: Connection) -> None:
+        # The driver forgets what is prepared when it rolls back, because of tables that are gone
+        # then; ours stay. It finds nothing left to roll back.
+        if not connection.invalidated and (driver := driver_of(connection)) and not driver.closed:
+            driver.pgconn.exec_(b"ROLLBACK")
+
+
+def _has_something_to_say(driver: "psycopg.Connection[Any]") -> bool:
+    watched = select.poll()
+    watched.register(driver.fileno(), select.POLLIN)
+    return bool(watched.poll(0))
 
 
 def _check_version(driver: "psycopg.Connection[Any]") -> None:

@@ -19,19 +19,17 @@ payment_received, other
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row
 
 from backstory.errors import Refused
 from backstory.model import CanceledBy, JobEventType, JobStatus
 from backstory.store import jobs
 from backstory.store.binding import Bound
-from backstory.store.statements import sql
 
 _E, _S = JobEventType, JobStatus
 _ANY = frozenset(JobStatus)
@@ -74,40 +72,35 @@ class Given:
     canceled_by: CanceledBy | None
 
 
-def record(bound: Bound, job_id: UUID, given: Given) -> tuple[Row[Any], jobs.Job, int]:
+def record(bound: Bound, job_id: UUID, given: Given) -> tuple[jobs.Event, jobs.Job, int]:
     """Append an event and move its job; return both, and how many events were like it.
 
     Raises Refused where the table above has no such way, or the event lacks what it needs.
     """
-    job = jobs.get(bound, job_id)
+    when = jobs.utc(given.occurred_at, "occurred_at")
+    payload = _payload(given)
+    alike = {
+        "job_id": job_id,
+        "event_type": given.event_type,
+        "occurred_at": when,
+        "payload": orjson.dumps(payload).decode(),
+    }
+    held, [(like,)] = bound.all_rows(("job_by_id", {"id": job_id}), ("like_events", alike))
+    job = jobs.found(held, job_id)
     _check(bound, job, given)
     after = _after(job, given.event_type)
-    payload = _payload(given)
-    like = bound.connection.execute(
-        sql("like_events"),
-        {
-            "job_id": job_id,
-            "customer_id": bound.customer_id,
-            "event_type": given.event_type,
-            "occurred_at": given.occurred_at,
-            "payload": orjson.dumps(payload).decode(),
-        },
-    ).scalar_one()
     event = jobs.append_event(
         bound,
         job_id,
         given.event_type,
         before=job.status,
         after=after,
-        occurred_at=given.occurred_at,
+        occurred_at=when,
         payload=payload,
     )
-    bound.connection.execute(
-        sql("move_job"),
-        _moved(job, given, after, event.occurred_at)
-        | {"id": job_id, "customer_id": bound.customer_id},
-    )
-    return event, jobs.get(bound, job_id), like
+    moved = _moved(job, given, after, event.occurred_at)
+    bound.later("move_job", moved | {"id": job_id})
+    return event, replace(job, **moved), like
 
 
 def _check(bound: Bound, job: jobs.Job, given: Given) -> None:
@@ -169,9 +162,8 @@ def _after(job: jobs.Job, kind: JobEventType) -> JobStatus:
 def _moved(job: jobs.Job, given: Given, after: JobStatus, moment: datetime) -> dict[str, Any]:
     """Return what the event leaves of status and times."""
     kind = given.event_type
-    window = (
-        given.window if kind in _WINDOWED else jobs.Window(job.scheduled_start, job.scheduled_end)
-    )
+    planned = jobs.Window(job.scheduled_start, job.scheduled_end)
+    window = given.window.in_utc() if kind in _WINDOWED else planned
     by = given.canceled_by or CanceledBy.CUSTOMER
     return {
         "status": after,

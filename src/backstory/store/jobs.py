@@ -1,19 +1,18 @@
 """Jobs of the bound customer: opening one, adding to it, and what it comes to."""
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Literal, Self
 from uuid import UUID, uuid4
 
 import orjson
-from sqlalchemy import Row
 
 from backstory.errors import Refused
 from backstory.model import JobEventType, JobItemKind, JobStatus, Unit
-from backstory.store.addresses import find, one_line
+from backstory.store import addresses
 from backstory.store.binding import Bound
-from backstory.store.statements import sql
 
 # How long the same title in the same conversation is taken for the same job.
 TWIN_WITHIN = timedelta(minutes=10)
@@ -39,6 +38,22 @@ class Window:
                 next_step="Give both, with time zone, the start first.",
             )
         return cls(start, end)
+
+    def in_utc(self) -> Self:
+        """Return it as the database keeps it; raises Refused as `utc` does."""
+        return type(self)(utc(self.start, "scheduled_start"), utc(self.end, "scheduled_end"))
+
+
+def utc(moment: datetime | None, name: str) -> datetime | None:
+    """Return a moment in UTC, as the database would; raise Refused where no calendar goes."""
+    try:
+        return moment and moment.astimezone(UTC)
+    except OverflowError as beyond:
+        raise Refused(
+            "invalid_arguments",
+            f"{name}: this is not a date that a calendar has.",
+            next_step="Give a date of these days, with time zone.",
+        ) from beyond
 
 
 @dataclass(frozen=True)
@@ -84,95 +99,154 @@ class Job:
     unpriced_items: int
 
 
+@dataclass(frozen=True)
+class Item:
+    """A line as it is stored."""
+
+    id: UUID
+    position: int
+    kind: JobItemKind
+    name: str
+    quantity: Decimal
+    unit: Unit
+    unit_price_cents: int | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a job, as it is stored; the status before it and after it."""
+
+    id: UUID
+    event_type: JobEventType
+    occurred_at: datetime
+    from_status: JobStatus
+    to_status: JobStatus
+
+
 def get(bound: Bound, job_id: UUID) -> Job:
     """Return a job of the bound customer; raise Refused as not found for any other."""
-    asked = {"customer_id": bound.customer_id, "id": job_id}
-    row = bound.connection.execute(sql("job_by_id"), asked).one_or_none()
-    if row is None:
+    return found(bound.rows("job_by_id", {"id": job_id}), job_id)
+
+
+def found(rows: Sequence[Any], job_id: UUID) -> Job:
+    """Return what `job_by_id` gave as a job; raise Refused as not found for nothing."""
+    if not rows:
         raise Refused(
             "not_found",
             f"There is no job {job_id}.",
             next_step="Use a job_id from create_job or from a confirmed candidate.",
         )
-    return _job(row)
+    return _job(rows[0])
 
 
 def create(bound: Bound, given: Given) -> tuple[Literal["created", "duplicate"], Job]:
     """Open a job, with its price as the first line; or return its twin of minutes ago."""
-    address = None if given.address_id is None else find(bound, given.address_id)
     mine = {
-        "customer_id": bound.customer_id,
         "lead_id": bound.lead_id,
         "conversation_id": bound.conversation_id,
         "title": given.title,
     }
-    twin = bound.connection.execute(
-        sql("twin_job"), mine | {"since": bound.now - TWIN_WITHIN}
-    ).scalar()
-    if twin is not None:
-        return "duplicate", get(bound, twin)
-    job_id = uuid4()
-    status = JobStatus.SCHEDULED if given.window.start else JobStatus.UNSCHEDULED
-    bound.connection.execute(
-        sql("insert_job"),
-        mine
-        | {
-            "id": job_id,
-            "address_id": address and address.id,
-            "description": given.description,
-            "service_type": given.service_type,
-            "status": status,
-            "scheduled_start": given.window.start,
-            "scheduled_end": given.window.end,
-            "created_at": bound.now,
-        },
+    places, twins = bound.all_rows(
+        ("address_by_id", {"id": given.address_id}),
+        ("twin_job", mine | {"since": bound.now - TWIN_WITHIN}),
     )
-    append_event(bound, job_id, JobEventType.CREATED, before=status, after=status)
+    address = None if given.address_id is None else addresses.found(places, given.address_id)
+    if twins:
+        return "duplicate", get(bound, twins[0].id)
+    job = _insert(bound, given, mine, address)
+    append_event(bound, job.id, JobEventType.CREATED, before=job.status, after=job.status)
     if given.price_cents is not None:
         price = given.price_cents
         item = GivenItem(JobItemKind.SERVICE, given.title, Decimal(1), Unit.EACH, price)
-        add_item(bound, job_id, item)
-    return "created", get(bound, job_id)
+        _, job = _add_line(bound, job, item, lines=())
+    return "created", job
 
 
-def add_item(bound: Bound, job_id: UUID, given: GivenItem) -> tuple[Row[Any], Job, int]:
+def _insert(
+    bound: Bound, given: Given, mine: Mapping[str, Any], address: addresses.Address | None
+) -> Job:
+    """Write a new job; return it as it is then."""
+    status = JobStatus.SCHEDULED if given.window.start else JobStatus.UNSCHEDULED
+    job_id, window = uuid4(), given.window.in_utc()
+    values = {
+        "id": job_id,
+        "address_id": address and address.id,
+        "description": given.description,
+        "service_type": given.service_type,
+        "status": status,
+        "scheduled_start": window.start,
+        "scheduled_end": window.end,
+        "created_at": bound.now,
+    }
+    [row] = bound.rows("insert_job", {**mine, **values})
+    return Job(
+        id=job_id,
+        job_number=row.job_number,
+        title=given.title,
+        status=status,
+        address=(address and address.line) or None,
+        scheduled_start=window.start,
+        scheduled_end=window.end,
+        actual_start=None,
+        actual_end=None,
+        canceled_by=None,
+        subtotal_cents=None,
+        total_cents=None,
+        currency=row.currency,
+        unpriced_items=0,
+    )
+
+
+def add_item(bound: Bound, job_id: UUID, given: GivenItem) -> tuple[Item, Job, int]:
     """Add a line to an open job; return it, the job with its new totals, and how many are like it.
 
     Raises Refused for a job that is closed, or where discounts would exceed the rest.
     """
-    job = get(bound, job_id)
+    line = _values(job_id, given)
+    held, lines, [(like,)] = bound.all_rows(
+        ("job_by_id", {"id": job_id}), ("items_of_job", {"job_id": job_id}), ("like_items", line)
+    )
+    job = found(held, job_id)
     if job.status in CLOSED:
         raise Refused(
             "job_closed",
             f"Job {job.job_number} is {job.status}: no line can be added.",
             next_step="Open a new job with create_job if there is more to do.",
         )
-    line = {
-        "job_id": job_id,
-        "customer_id": bound.customer_id,
-        "kind": given.kind,
-        "name": given.name,
-        "quantity": given.quantity,
-        "unit": given.unit,
-        "unit_price_cents": given.unit_price_cents,
-    }
-    like = bound.connection.execute(sql("like_items"), line).scalar_one()
-    row = bound.connection.execute(sql("insert_item"), line | {"id": uuid4()}).one()
-    _settle_totals(bound, job_id)
-    told = {"item_id": str(row.id), "name": given.name}
+    item, job = _add_line(bound, job, given, lines=lines)
+    return item, job, like
+
+
+def _add_line(
+    bound: Bound, job: Job, given: GivenItem, *, lines: Sequence[Any]
+) -> tuple[Item, Job]:
+    """Write a line behind those that a job has, with what they all come to then."""
+    position = 1 + max((each.position for each in lines), default=0)
+    item = Item(uuid4(), position, **vars(given))
+    subtotal, total = _totals([*lines, item])
+    bound.later("insert_item", _values(job.id, given) | {"id": item.id, "position": position})
+    bound.later("set_totals", {"id": job.id, "subtotal": subtotal, "total": total})
+    told = {"item_id": str(item.id), "name": given.name}
     append_event(
-        bound, job_id, JobEventType.ITEM_ADDED, before=job.status, after=job.status, payload=told
+        bound, job.id, JobEventType.ITEM_ADDED, before=job.status, after=job.status, payload=told
     )
-    return row, get(bound, job_id), like
+    unpriced = job.unpriced_items + (given.unit_price_cents is None)
+    return item, replace(job, subtotal_cents=subtotal, total_cents=total, unpriced_items=unpriced)
 
 
-def _settle_totals(bound: Bound, job_id: UUID) -> None:
-    """Write down what the lines come to: the only place where totals are made."""
-    mine = {"job_id": job_id, "customer_id": bound.customer_id}
+def _values(job_id: UUID, given: GivenItem) -> dict[str, Any]:
+    return {"job_id": job_id, **vars(given)}
+
+
+def _totals(lines: Iterable[Any]) -> tuple[int | None, int | None]:
+    """Return what lines come to, before and after discounts: the only place where totals are made.
+
+    Nothing for lines of which none is priced. Raises Refused where discounts exceed the rest.
+    """
     priced = [
-        (row.kind == JobItemKind.DISCOUNT, _cents(row.quantity * row.unit_price_cents))
-        for row in bound.connection.execute(sql("items_of_job"), mine)
-        if row.unit_price_cents is not None
+        (each.kind == JobItemKind.DISCOUNT, _cents(each.quantity * each.unit_price_cents))
+        for each in lines
+        if each.unit_price_cents is not None
     ]
     subtotal = sum(cents for is_discount, cents in priced if not is_discount)
     discounts = sum(cents for is_discount, cents in priced if is_discount)
@@ -183,13 +257,7 @@ def _settle_totals(bound: Bound, job_id: UUID) -> None:
             f"{discounts} of discounts.",
             next_step="Add what is charged before what is taken off, in cents.",
         )
-    totals = {
-        "id": job_id,
-        "customer_id": bound.customer_id,
-        "subtotal": subtotal if priced else None,
-        "total": subtotal - discounts if priced else None,
-    }
-    bound.connection.execute(sql("set_totals"), totals)
+    return (subtotal, subtotal - discounts) if priced else (None, None)
 
 
 def _cents(amount: Decimal) -> int:
@@ -206,31 +274,28 @@ def append_event(
     after: JobStatus,
     occurred_at: datetime | None = None,
     payload: dict[str, Any] | None = None,
-) -> Row[Any]:
+) -> Event:
     """Append to what happened to a job; now, unless it is said when."""
-    return bound.connection.execute(
-        sql("insert_job_event"),
+    event = Event(uuid4(), event_type, occurred_at or bound.now, before, after)
+    bound.later(
+        "insert_job_event",
         {
-            "id": uuid4(),
+            **vars(event),
             "job_id": job_id,
-            "customer_id": bound.customer_id,
-            "event_type": event_type,
-            "occurred_at": occurred_at or bound.now,
             "actor": bound.actor,
-            "from_status": before,
-            "to_status": after,
             "payload": orjson.dumps(payload or {}).decode(),
         },
-    ).one()
+    )
+    return event
 
 
-def _job(row: Row[Any]) -> Job:
+def _job(row: Any) -> Job:
     return Job(
         id=row.id,
         job_number=row.job_number,
         title=row.title,
         status=JobStatus(row.status),
-        address=one_line(row) or None,
+        address=addresses.one_line(row) or None,
         scheduled_start=row.scheduled_start,
         scheduled_end=row.scheduled_end,
         actual_start=row.actual_start,

@@ -7,12 +7,14 @@ from uuid import uuid4
 
 from backstory.model import IdentityKind
 from backstory.store.binding import Bound
-from backstory.store.statements import sql
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What a customer's row says of them; `phone_e164` beside the text it was given as."""
+    """What a customer's row says of them, in the order of the statement `profile`.
+
+    `phone_e164` stands beside the text it was given as.
+    """
 
     display_name: str | None
     phone_raw: str | None
@@ -30,8 +32,8 @@ class Profile:
 
 def read(bound: Bound) -> Profile:
     """Return the bound customer's profile."""
-    row = bound.connection.execute(sql("profile"), {"customer_id": bound.customer_id}).one()
-    return Profile(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    [row] = bound.rows("profile", {})
+    return Profile(*row)
 
 
 def upsert(
@@ -51,8 +53,7 @@ def upsert(
         changes.pop("phone_raw", None)
     after = replace(before, **changes)
     if after != before:
-        parameters = asdict(after) | {"customer_id": bound.customer_id}
-        bound.connection.execute(sql("write_profile"), parameters)
+        bound.later("write_profile", asdict(after))
     _claim(bound, IdentityKind.PHONE, given.get("phone_e164"))
     _claim(bound, IdentityKind.EMAIL, given.get("email"))
     return before, after
@@ -60,7 +61,4 @@ def upsert(
 
 def _claim(bound: Bound, kind: IdentityKind, value: str | None) -> None:
     if value is not None:
-        bound.connection.execute(
-            sql("add_claim"),
-            {"id": uuid4(), "customer_id": bound.customer_id, "kind": kind, "value": value},
-        )
+        bound.later("add_claim", {"id": uuid4(), "kind": kind, "value": value})

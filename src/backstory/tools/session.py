@@ -19,9 +19,9 @@ from backstory.live.conversations import ensure_conversation
 from backstory.memory.context import DEFAULT_BUDGET, ContextPack
 from backstory.memory.context import context as context_pack
 from backstory.store import agent_role, calls
-from backstory.store.binding import bound
+from backstory.store.binding import bind, bound
 from backstory.store.engine import Database, translated
-from backstory.store.pipeline import prepared
+from backstory.store.pipeline import Step, pipelined, prepared
 from backstory.tools.arguments import read_arguments, shown
 from backstory.tools.catalog import offered
 from backstory.tools.schemas import Format
@@ -147,6 +147,7 @@ class Session:
     ) -> Answer:
         """Serve a call in the open transaction: the change and its record commit together."""
         given = asked.model_dump(mode="json", exclude_none=True)
+        last: list[Step] = []
         before = key and calls.earlier(connection, lead=self.lead_id, tool=tool.name, key=key)
         if before:
             if before.arguments_hash != calls.arguments_hash(given):
@@ -157,31 +158,31 @@ class Session:
                 )
             data, outcome = before.answer, str(before.answer["outcome"])
         else:
-            with bound(
+            mine = bind(
                 connection,
                 self.database.schema,
                 lead_id=self.lead_id,
                 actor=self.actor,
                 now=self.rules.clock(),
                 region=self.rules.region,
-            ) as mine:
-                output = tool.function(mine, asked)
+            )
+            output = tool.function(mine, asked)
             data, outcome = output.model_dump(mode="json"), output.outcome
-        calls.record(
-            connection,
-            calls.Call(
-                tool=tool.name,
-                actor=self.actor,
-                lead_id=self.lead_id,
-                arguments=given,
-                outcome="replayed" if before else outcome,
-                refused=False,
-                latency_ms=milliseconds_since(started),
-                now=self.rules.clock(),
-                idempotency_key=None if before else key,
-                answer=data if key and not before else None,
-            ),
+            last = mine.last_steps()
+        call = calls.Call(
+            tool=tool.name,
+            actor=self.actor,
+            lead_id=self.lead_id,
+            arguments=given,
+            outcome="replayed" if before else outcome,
+            refused=False,
+            latency_ms=milliseconds_since(started),
+            now=self.rules.clock(),
+            idempotency_key=None if before else key,
+            answer=data if key and not before else None,
         )
+        # The rest in one round trip: what is left to write, the record as the owner, the commit.
+        pipelined(connection, [*last, calls.recording(call)], commit=True)
         return Answer(tool.name, outcome, refused=False, data=data, replayed=bool(before))
 
     def _write_down(

@@ -17,10 +17,6 @@ WHERE NOT CASE
             CAST(:role AS name), to_regclass(quote_ident(w.table_name)), w.column_name, w.wanted)
     END;
 
--- name: customer_of_lead
--- Find whose a lead is at this moment.
-SELECT l.customer_id FROM leads l WHERE l.id = CAST(:lead_id AS uuid);
-
 -- name: hold_lead
 -- Keep a lead with the customer whose it is until this transaction ends; nothing if it moves just now.
 SELECT c.id AS customer_id, l.channel
@@ -29,11 +25,13 @@ WHERE l.id = CAST(:lead_id AS uuid)
 FOR NO KEY UPDATE OF c FOR KEY SHARE OF l;
 
 -- name: bind_lead
--- Find the lead's open conversation, else its newest, and become the role of agents, bound to its customer.
-SELECT (SELECT v.id FROM conversations v WHERE v.lead_id = CAST(:lead_id AS uuid)
+-- Find whose a lead is and its open conversation, else its newest, and become the role of agents, bound to its customer.
+SELECT l.customer_id,
+       (SELECT v.id FROM conversations v WHERE v.lead_id = CAST(:lead_id AS uuid)
         ORDER BY v.status = 'open' DESC, v.ordinal DESC LIMIT 1) AS conversation_id,
-       set_config('backstory.customer_id', CAST(CAST(:customer_id AS uuid) AS text), true) AS bound_to,
-       set_config('role', CAST(:role AS text), true) AS role;
+       set_config('backstory.customer_id', coalesce(CAST(l.customer_id AS text), ''), true) AS bound_to,
+       set_config('role', CAST(:role AS text), true) AS role
+FROM (SELECT CAST(:lead_id AS uuid) AS id) asked LEFT JOIN leads l ON l.id = asked.id;
 
 -- name: bind_customer
 -- Become the role of agents, bound to one customer, until this transaction ends.

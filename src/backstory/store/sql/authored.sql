@@ -56,8 +56,7 @@ RETURNING *;
 UPDATE customer_addresses SET
     label = CAST(:label AS text), access_notes = CAST(:access_notes AS text),
     is_primary = CAST(:is_primary AS boolean)
-WHERE customer_id = CAST(:customer_id AS uuid) AND id = CAST(:id AS uuid)
-RETURNING *;
+WHERE customer_id = CAST(:customer_id AS uuid) AND id = CAST(:id AS uuid);
 
 -- name: job_by_id
 -- Find a job of the bound customer, with its address and how many of its lines have no price.
@@ -88,11 +87,12 @@ VALUES (
     CAST(:lead_id AS uuid), CAST(:conversation_id AS uuid), CAST(:title AS text),
     CAST(:description AS text), CAST(:service_type AS text), CAST(:status AS text),
     CAST(:scheduled_start AS timestamptz), CAST(:scheduled_end AS timestamptz),
-    CAST(:created_at AS timestamptz));
+    CAST(:created_at AS timestamptz))
+RETURNING job_number, currency;
 
 -- name: items_of_job
 -- List the lines of a job, in order.
-SELECT i.kind, i.quantity, i.unit_price_cents FROM job_items i
+SELECT i.position, i.kind, i.quantity, i.unit_price_cents FROM job_items i
 WHERE i.job_id = CAST(:job_id AS uuid) AND i.customer_id = CAST(:customer_id AS uuid)
 ORDER BY i.position;
 
@@ -105,15 +105,13 @@ WHERE i.job_id = CAST(:job_id AS uuid) AND i.customer_id = CAST(:customer_id AS 
   AND i.unit_price_cents IS NOT DISTINCT FROM CAST(:unit_price_cents AS bigint);
 
 -- name: insert_item
--- Add a line to a job, behind the others.
+-- Add a line to a job.
 INSERT INTO job_items (
     id, job_id, customer_id, position, kind, name, quantity, unit, unit_price_cents)
-SELECT CAST(:id AS uuid), CAST(:job_id AS uuid), CAST(:customer_id AS uuid),
-       coalesce(max(i.position), 0) + 1, CAST(:kind AS text), CAST(:name AS text),
-       CAST(:quantity AS numeric), CAST(:unit AS text), CAST(:unit_price_cents AS bigint)
-FROM job_items i
-WHERE i.job_id = CAST(:job_id AS uuid) AND i.customer_id = CAST(:customer_id AS uuid)
-RETURNING *;
+VALUES (
+    CAST(:id AS uuid), CAST(:job_id AS uuid), CAST(:customer_id AS uuid),
+    CAST(:position AS bigint), CAST(:kind AS text), CAST(:name AS text),
+    CAST(:quantity AS numeric), CAST(:unit AS text), CAST(:unit_price_cents AS bigint));
 
 -- name: set_totals
 -- Write down what a job's lines come to.
@@ -145,5 +143,4 @@ INSERT INTO job_events (
 VALUES (
     CAST(:id AS uuid), CAST(:job_id AS uuid), CAST(:customer_id AS uuid),
     CAST(:event_type AS text), CAST(:occurred_at AS timestamptz), CAST(:actor AS text),
-    CAST(:from_status AS text), CAST(:to_status AS text), CAST(:payload AS jsonb))
-RETURNING *;
+    CAST(:from_status AS text), CAST(:to_status AS text), CAST(:payload AS jsonb));
