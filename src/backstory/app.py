@@ -125,7 +125,9 @@ class App:
     def rules(self) -> Rules:
         """What the settings decide for sessions."""
         return Rules(
-            memory_enabled=self.settings.context_memory_enabled, region=self.settings.region
+            memory_enabled=self.settings.context_memory_enabled,
+            region=self.settings.region,
+            embedders=self.embedders,
         )
 
     @property

@@ -1,16 +1,19 @@
 """How well what is kept fits what was said: an interface, and the ranking that fills it."""
 
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol
 from uuid import UUID
 
 from backstory.search.recall import RecallHit, recall
 from backstory.store.binding import Bound
 
+_log = logging.getLogger("backstory.memory")
 # So many of the best messages are weighed, those of the talk that is going on among them.
 MOST_MESSAGES = 30
 # The score of a recall that is half-way to a perfect fit.
@@ -50,24 +53,49 @@ class Ranking(Protocol):
 
 
 def by_recall(bound: Bound, query: str, texts: Sequence[str], *, talk_since: datetime) -> Ranked:
-    """Rank by what recall makes of words, neighbours, speaker and time."""
+    """Rank by what recall makes of words, neighbours, speaker, time, and of meaning where it can.
+
+    Where a model serves and cannot be asked, words have to do, and the log says why.
+    """
     if not query.strip():
         return Ranked((Match(),) * len(texts), {})
     found = recall(
-        bound.connection, bound.customer_id, query, k=MOST_MESSAGES, now=bound.now, beside=texts
+        bound.connection,
+        bound.customer_id,
+        query,
+        k=MOST_MESSAGES,
+        embedders=bound.embedders,
+        now=bound.now,
+        beside=texts,
     )
+    if found.note:
+        _warn(found.note)
     before = [hit for hit in found.hits if not _of_this_talk(hit, bound, talk_since)]
     stems = {stem for match in found.beside for stem in match.words}
     said = spoken(query, stems | {stem for hit in before for stem in hit.words})
     return Ranked(
         tuple(_match(each.score, each.words, said) for each in found.beside),
-        {hit.message_id: (hit.created_at, _match(hit.score, hit.words, said)) for hit in before},
+        {
+            hit.message_id: (hit.created_at, _match(hit.score, hit.words, said, _hint(hit)))
+            for hit in before
+        },
     )
 
 
-def _match(score: float, stems: Sequence[str], said: Mapping[str, str]) -> Match:
+@lru_cache(maxsize=16)
+def _warn(note: str) -> None:
+    """Say once what keeps meaning from counting, not at each call."""
+    _log.warning("Recall goes by words alone. %s", note)
+
+
+def _match(score: float, stems: Sequence[str], said: Mapping[str, str], hint: str = "") -> Match:
     fit = 1 - math.exp2(-max(score, 0.0) / _HALF)
-    return Match(fit, tuple(said[stem] for stem in said if stem in stems))
+    return Match(fit, tuple(said[stem] for stem in said if stem in stems), hint)
+
+
+def _hint(hit: RecallHit) -> str:
+    """Return what speaks for a message beside the words it has: the largest part comes first."""
+    return "near in meaning" if next(iter(hit.parts), "") == "meaning" else ""
 
 
 def _of_this_talk(hit: RecallHit, bound: Bound, since: datetime) -> bool:

@@ -6,7 +6,9 @@ A model's name tells its kind, so that the vectors that are stored can be asked 
 """
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from time import monotonic
 
@@ -16,7 +18,7 @@ from backstory.model import Embedder
 MODELS = "models"
 DEFAULT_MODEL = "all-minilm-l6-v2-int8"
 # A model that was not to be had is looked for again, but not at each call.
-_MISSING_SECONDS = 60.0
+MISSING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -65,22 +67,25 @@ def find_embedder(settings: EmbeddingSettings, home: Path, *, name: str) -> Embe
 class FoundOnce:
     """The embedders of the settings, each loaded when it is first asked for, and kept.
 
-    Many threads may share it.
+    Many threads may share it. `ticks` counts the seconds until one is looked for again.
     """
 
-    def __init__(self, settings: EmbeddingSettings, home: Path) -> None:
+    def __init__(
+        self, settings: EmbeddingSettings, home: Path, *, ticks: Callable[[], float] = monotonic
+    ) -> None:
         self._settings = settings
         self._home = home
+        self._ticks = ticks
         self._lock = threading.Lock()
         self._found: dict[str, tuple[Embedder | None, float]] = {}
 
     def named(self, name: str) -> Embedder | None:
         """Return the one whose vectors are stored under `name`, None if it is not to be had."""
         with self._lock:
-            embedder, looked = self._found.get(name, (None, -_MISSING_SECONDS))
-            if embedder is None and monotonic() - looked >= _MISSING_SECONDS:
+            embedder, looked = self._found.get(name, (None, -inf))
+            if embedder is None and self._ticks() - looked >= MISSING_SECONDS:
                 embedder = find_embedder(self._settings, self._home, name=name)
-                self._found[name] = embedder, monotonic()
+                self._found[name] = embedder, self._ticks()
             return embedder
 
 

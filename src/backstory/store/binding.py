@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from backstory.errors import Refused, Transient
+from backstory.model import Embedders
 from backstory.store.agent_role import role_name
 from backstory.store.pipeline import Step, pipelined, rows
 
@@ -26,7 +27,7 @@ class Bound:
 
     `conversation_id` is the lead's open conversation, else its newest, else None; `now` is the
     moment of the call; `region` (ISO 3166) reads phones without a country code. `pending` are the
-    steps that are left for the end.
+    steps that are left for the end; `embedders` are asked what a question means.
     """
 
     connection: Connection
@@ -38,6 +39,7 @@ class Bound:
     now: datetime
     region: str
     pending: list[Step] = field(default_factory=list, repr=False, compare=False)
+    embedders: Embedders | None = None
 
     def rows(self, name: str, values: Mapping[str, Any]) -> list[Any]:
         """Execute a named statement for this customer; return its rows, as named tuples."""
@@ -69,6 +71,7 @@ def bound(
     actor: str,
     now: datetime,
     region: str,
+    embedders: Embedders | None = None,
 ) -> Iterator[Bound]:
     """Bind the open transaction to the customer whose this lead is now; unbind it afterwards.
 
@@ -82,6 +85,7 @@ def bound(
         actor=actor,
         now=now,
         region=region,
+        embedders=embedders,
     )
     yield made
     pipelined(connection, made.last_steps())
@@ -95,6 +99,7 @@ def bind(
     actor: str,
     now: datetime,
     region: str,
+    embedders: Embedders | None = None,
 ) -> Bound:
     """Do what `bound` does at its begin; the caller executes `last_steps` at the end."""
     steps = _binding(lead_id, role_name(schema))
@@ -110,6 +115,7 @@ def bind(
                 actor,
                 now,
                 region,
+                embedders=embedders,
             )
         # It was moved in this very moment, or there is none.
         pipelined(connection, [("unbind_customer", {})])

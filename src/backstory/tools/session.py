@@ -18,6 +18,7 @@ from backstory.extract.parse import clean_text
 from backstory.live.conversations import ensure_conversation
 from backstory.memory.context import DEFAULT_BUDGET, ContextPack
 from backstory.memory.context import context as context_pack
+from backstory.model import Embedders
 from backstory.store import agent_role, calls
 from backstory.store.binding import bind, bound
 from backstory.store.engine import Database, translated
@@ -49,10 +50,14 @@ def _now() -> datetime:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the host decides for its sessions; `region` reads phones without a country code."""
+    """What the host decides for its sessions; `region` reads phones without a country code.
+
+    Recall heeds what messages mean where the model that serves is among the `embedders`.
+    """
 
     memory_enabled: bool = False
     region: str = "US"
+    embedders: Embedders | None = field(default=None, repr=False)
     clock: Clock = field(default=_now, repr=False)
 
 
@@ -118,6 +123,7 @@ class Session:
                 actor=self.actor,
                 now=self.rules.clock(),
                 region=self.rules.region,
+                embedders=self.rules.embedders,
             ) as mine,
         ):
             return context_pack(mine, query, budget=budget)
@@ -165,6 +171,7 @@ class Session:
                 actor=self.actor,
                 now=self.rules.clock(),
                 region=self.rules.region,
+                embedders=self.rules.embedders,
             )
             output = tool.function(mine, asked)
             data, outcome = output.model_dump(mode="json"), output.outcome
