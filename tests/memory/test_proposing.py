@@ -133,3 +133,55 @@ def test_nobody_is_asked_about_a_customer_who_said_nothing(world, script):
     with pytest.raises(UsageError, match="said nothing"):
         propose(world.database, world.home, Chat(settings), UUID(int=0))
     assert script.asked == []
+
+
+# --- answers that no model should give -------------------------------------------------------
+
+
+def test_an_answer_of_odd_shapes_is_refused_entry_by_entry(world, script):
+    odd = [GOOD | {"kind": []}, GOOD | {"kind": {}}, GOOD | {"message": True}, GOOD | {"quote": []}]
+    told = ask(world, script, *odd, None, 7, [], "text")
+    assert (told.proposed, told.created, len(told.refused)) == (8, 0, 8)
+    assert world.one("SELECT status FROM backfill_runs WHERE mode = 'notes'") == "done"
+
+
+def test_brackets_in_the_prose_around_an_answer_are_not_the_answer(world, script):
+    script.says = f"Sure [see below]: {json.dumps([GOOD])} [end]"
+    assert _ask(world, script).created == 1
+
+
+@pytest.mark.parametrize("said", ["[{" * 30_000, "my mother is deaf", "[{]"])
+def test_what_a_model_says_instead_of_an_answer_is_not_kept(world, script, said):
+    script.says = said
+    with pytest.raises(ModelError, match="JSON array"):
+        _ask(world, script)
+    kept = world.one("SELECT error FROM backfill_runs WHERE mode = 'notes'")
+    assert kept == "The model did not answer with a JSON array."
+
+
+def test_a_quotation_may_be_of_the_words_as_they_were_shown(world, script):
+    world.load([record(5, payload={"text": 'the sign says "no\u200b trucks" there'})])
+    quoted = {"message": 4, "kind": "constraint", "note": "No trucks."}
+    told = ask(
+        world,
+        script,
+        quoted | {"quote": "says 'no trucks' there"},
+        quoted | {"quote": 'says "no\u200b trucks" there', "note": "Not for trucks."},
+        quoted | {"quote": "says no trucks there", "note": "Trucks may not."},
+    )
+    assert (told.created, len(told.refused)) == (2, 1)
+
+
+def test_what_opens_a_door_is_no_note_whoever_proposes_it(world, script):
+    world.load([record(5, payload={"text": "the gate code is 4471, my zip code is 78704"})])
+    code = {"message": 4, "kind": "fact", "quote": "the gate code is 4471", "note": "The way in."}
+    plain = {"message": 4, "kind": "fact", "quote": "my zip code is 78704", "note": "In 78704."}
+    told = ask(world, script, code, plain)
+    assert told.created == 1
+    assert [each.reason for each in told.refused] == ["it may open a door"]
+
+
+def test_an_answer_without_end_is_none(world, script):
+    script.says = "x" * 100_001
+    with pytest.raises(ModelError, match="far too many"):
+        _ask(world, script)

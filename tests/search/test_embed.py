@@ -189,6 +189,31 @@ def test_a_refusal_is_told_in_the_services_words():
         Service(401).embedder().embed(["a"])
 
 
+def test_a_refusal_that_repeats_what_was_sent_is_told_without_it():
+    """What a service says goes into the record of a run: a customer's words have no place there."""
+
+    def refuse(request):
+        return httpx2.Response(400, text=f"cannot read: {json.loads(request.content)['input'][0]}")
+
+    embedder = EndpointEmbedder("https://a.example", "m", transport=httpx2.MockTransport(refuse))
+    with pytest.raises(ModelError, match=r"refused to embed \(400\)\.$"):
+        embedder.embed(['my mother said "no"'])
+
+
+def test_an_answer_that_trickles_in_is_given_up(monkeypatch):
+    monkeypatch.setattr("backstory.search.service._PATIENCE_SECONDS", 0.0)
+    service = Service()
+    with pytest.raises(ModelUnreachable, match="no end within"):
+        service.embedder().embed(["a"])
+    assert len(service.asked) == 4
+
+
+def test_an_answer_beyond_all_bounds_is_not_read(monkeypatch):
+    monkeypatch.setattr("backstory.search.service._MOST_BYTES", 50)
+    with pytest.raises(ModelError, match="answered more than"):
+        Service().embedder().embed(["a"] * 10)
+
+
 def test_an_address_that_is_none_is_refused():
     with pytest.raises(UsageError, match="https://host/v1"):
         EndpointEmbedder("api.example.com/v1", "m")

@@ -115,6 +115,13 @@ def test_each_conversation_has_a_summary_with_what_it_covers(world: World) -> No
     assert str(of_ann.run_id) == report.run_id
 
 
+def test_a_model_that_tells_a_code_is_not_believed_that_it_may(world: World) -> None:
+    world.load(FIRST, LEADS)
+    told = Model(spoken="She wants a sofa hauled. The gate code is 4471.")
+    summaries.start(world.database, world.home, told.writer())
+    assert texts(world)["ann"] == "She wants a sofa hauled."
+
+
 def test_a_second_run_changes_nothing(world: World) -> None:
     world.load(FIRST, LEADS)
     run(world)

@@ -12,6 +12,8 @@ from backstory.memory.tokens import upper_bound
 from backstory.search.service import Service
 
 _TRIES = 3
+# Many times what is asked for; counting the tokens of more takes longer than it is worth.
+_MOST_CHARS = 100_000
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Chat:
             ) from bad
         if not isinstance(spoken, str) or not spoken.strip():
             raise ModelError(f"{self.name} answered nothing.")
+        if len(spoken) > _MOST_CHARS:
+            raise ModelError(f"{self.name} answered {len(spoken):,} characters: far too many.")
         spent = used if isinstance(used, int) and used > 0 else least + upper_bound(spoken)
         with self._lock:
             self.tokens += spent - least

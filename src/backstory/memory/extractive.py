@@ -54,7 +54,7 @@ def summarize(said: Sequence[Said], limit: int = MAX_CHARS) -> str:
 
     It holds what people wrote, on one line, without control and invisible characters: data still.
     """
-    sentences = [each for each in _sentences(said) if not _opens_a_door(each)]
+    sentences = [each for each in _sentences(said) if not opens_a_door(each.text)]
     telling = [each for each in sentences if not _says_nothing(each)] or sentences[:1]
     scores = _scores(telling, messages=len(said))
     chosen = _chosen(telling, scores, limit)
@@ -189,8 +189,14 @@ _DIGIT = re.compile(r"\d")
 _TELLING = (_PRICE, _TIME, _ADDRESS, _DECISION)
 
 
-def _opens_a_door(sentence: _Sentence) -> bool:
-    return bool(_OPENS.search(sentence.text) and _DIGIT.search(sentence.text))
+def opens_a_door(text: str) -> bool:
+    """Tell whether a sentence may hold a code, a PIN or a password."""
+    return bool(_OPENS.search(text) and _DIGIT.search(text))
+
+
+def without_codes(text: str) -> str:
+    """Return a text without the sentences that may open a door."""
+    return " ".join(each for each in _split(text) if not opens_a_door(each))
 
 
 def _says_nothing(sentence: _Sentence) -> bool:

@@ -5,6 +5,7 @@ word for word, in the message that it names, and if the customer said that messa
 """
 
 import json
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from sqlalchemy import Row
 
 from backstory.errors import BackstoryError, ModelError, UsageError
 from backstory.extract.identity import derived_id
+from backstory.memory.extractive import opens_a_door
 from backstory.memory.quoting import plain
 from backstory.model import NoteKind, Role, RunMode, RunStatus
 from backstory.runs import run as runs
@@ -32,6 +34,10 @@ _TEXT_CHARS = 500
 _MOST = 20
 # A shorter quotation is found in nearly everything.
 SHORTEST_QUOTE = 8
+# A code of these opens nothing.
+_HARMLESS = re.compile(r"\b(?:zip|area|postal|promo|discount|country) codes?\b", re.IGNORECASE)
+# An array of objects, or of nothing of use; people's prose has brackets, too.
+_ARRAY = re.compile(r"\[\s*[\"{\]]")
 _KINDS = frozenset(NoteKind) - {NoteKind.SUMMARY}
 
 INSTRUCTION = """\
@@ -131,12 +137,14 @@ def _talk(messages: Sequence[Row[Any]]) -> str:
 
 def read_answer(said: str) -> list[Any]:
     """Return the entries of a model's answer; raise ModelError where it is no JSON array."""
-    begin, end = said.find("["), said.rfind("]")
-    try:
-        entries = json.loads(said[begin : end + 1])
-    except ValueError as bad:
-        raise ModelError(f"The model did not answer with a JSON array: {said[:80]!r}.") from bad
-    return list(entries)[:_MOST]
+    for begin in _ARRAY.finditer(said):
+        try:
+            entries, _ = json.JSONDecoder().raw_decode(said, begin.start())
+        except (ValueError, RecursionError):
+            continue
+        return list(entries)[:_MOST]
+    # What it said instead is not told: it may be what customers wrote.
+    raise ModelError("The model did not answer with a JSON array.")
 
 
 def judge(
@@ -161,7 +169,8 @@ def _faults(fields: dict[str, Any], note: str, messages: Sequence[Row[Any]]) -> 
     number, quote = fields.get("message"), fields.get("quote")
     if not note:
         yield "it says nothing"
-    if fields.get("kind") not in _KINDS:
+    kind = fields.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
         yield f"its kind is none of {', '.join(sorted(_KINDS))}"
     if type(number) is not int or not 0 < number <= len(messages):
         yield "it names no message that was shown"
@@ -171,12 +180,22 @@ def _faults(fields: dict[str, Any], note: str, messages: Sequence[Row[Any]]) -> 
         yield "the customer did not say that message"
     if not isinstance(quote, str) or len(_spaced(quote)) < SHORTEST_QUOTE:
         yield f"it quotes fewer than {SHORTEST_QUOTE} characters"
-    elif _spaced(quote) not in _spaced(source.content):
+    elif not _stands_in(quote, source.content):
         yield "what it quotes is not in the message"
+    elif any(opens_a_door(_HARMLESS.sub("", each)) for each in (quote, note)):
+        yield "it may open a door"
 
 
 def _spaced(text: str) -> str:
     return " ".join(text.split())
+
+
+def _stands_in(quote: str, content: str) -> bool:
+    """Tell whether a quotation stands in a message, as it was written or as it was shown."""
+    shown = plain(quote, len(quote) + 1)
+    return _spaced(quote) in _spaced(content) or (
+        len(shown) >= SHORTEST_QUOTE and shown in plain(content, len(content) + 1)
+    )
 
 
 def _note(fields: dict[str, Any], note: str, source: Row[Any], by: str) -> NewNote:

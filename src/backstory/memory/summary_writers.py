@@ -76,13 +76,21 @@ class ByChat:
             return Written("", self.name)
         if self._given_up is None:
             try:
-                text = plain(self.chat.answer(INSTRUCTION, _as_data(held)), MAX_CHARS)
+                text = self._asked(held)
             except (ModelError, ModelUnreachable) as failed:
                 self._note(failed)
                 return Written(extractive.summarize(said), extractive.NAME, str(failed))
             self._failed = 0
             return Written(text, self.name)
         return Written(extractive.summarize(said), extractive.NAME, self._given_up)
+
+    def _asked(self, held: Sequence[Said]) -> str:
+        """Return what the model says, without what may open a door, whatever it was told."""
+        said = extractive.without_codes(self.chat.answer(INSTRUCTION, _as_data(held)))
+        text = plain(said, MAX_CHARS)
+        if not text:
+            raise ModelError(f"{self.chat.name} answered nothing that can be kept.")
+        return text
 
     def _note(self, failed: ModelError | ModelUnreachable) -> None:
         self._failed += 1

@@ -1,7 +1,8 @@
 """Asks a model's service over HTTP, with time limits and retries."""
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,13 @@ import httpx2
 from backstory.errors import ModelError, ModelUnreachable, UsageError
 
 _TRIES = 4
-_TIMEOUT = httpx2.Timeout(60.0, connect=10.0)
+_PATIENCE_SECONDS = 60.0
+_TIMEOUT = httpx2.Timeout(_PATIENCE_SECONDS, connect=10.0)
+# Far more than any batch of vectors.
+_MOST_BYTES = 64 * 1024 * 1024
+# What an error says is kept with a run: of what was asked it may repeat no more than this.
+_REPEATED_CHARS = 12
+_SAID_CHARS = 200
 _FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 20.0
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -51,29 +58,65 @@ class Service:
                 self._sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
             try:
-                answer = self._client.post(f"{self._url}/{path}", json=body)
+                answer, content = self._post(path, body)
             except httpx2.TransportError as failed:
                 said = str(failed) or type(failed).__name__
                 continue
+            except httpx2.DecodingError as bad:
+                raise ModelError(f"{self.host} did not answer with text.") from bad
             if answer.status_code in _BUSY:
                 said = f"it said {answer.status_code}"
                 wait = max(wait, _retry_after(answer.headers.get("retry-after")))
                 continue
-            return self._read(answer, to)
+            return self._read(answer, content, body, to)
         raise ModelUnreachable(
             f"{self.host} does not {to} now ({said}, {self._tries} tries): the same call may be "
             "repeated."
         )
 
-    def _read(self, answer: httpx2.Response, to: str) -> Any:
+    def _post(self, path: str, body: dict[str, Any]) -> tuple[httpx2.Response, bytes]:
+        """Return an answer and its content; one that trickles in is given up like one that hangs.
+
+        What comes beyond the bound is not read.
+        """
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        content = bytearray()
+        with self._client.stream("POST", f"{self._url}/{path}", json=body) as answer:
+            for piece in answer.iter_bytes():
+                content += piece
+                if time.monotonic() > deadline:
+                    raise httpx2.ReadTimeout(f"no end within {_PATIENCE_SECONDS:.0f} s")
+                if len(content) > _MOST_BYTES:
+                    break
+        return answer, bytes(content)
+
+    def _read(self, answer: httpx2.Response, content: bytes, asked: dict[str, Any], to: str) -> Any:
         if answer.is_error:
-            raise ModelError(
-                f"{self.host} refused to {to} ({answer.status_code}): {answer.text[:200]}"
-            )
+            said = content[: 4 * _SAID_CHARS].decode(errors="replace")[:_SAID_CHARS]
+            told = "." if _repeats(said, asked) else f": {said}"
+            raise ModelError(f"{self.host} refused to {to} ({answer.status_code}){told}")
+        if len(content) > _MOST_BYTES:
+            raise ModelError(f"{self.host} answered more than {_MOST_BYTES >> 20} MB.")
         try:
-            return answer.json()
-        except ValueError as bad:
+            return json.loads(content)
+        except (ValueError, RecursionError) as bad:
             raise ModelError(f"{self.host} did not answer with JSON.") from bad
+
+
+def _repeats(said: str, asked: dict[str, Any]) -> bool:
+    """Tell whether an error repeats what it was asked about, which is what customers wrote."""
+    sent = "\n".join(_texts([each for name, each in asked.items() if name != "model"]))
+    pieces = (said[at : at + _REPEATED_CHARS] for at in range(len(said) - _REPEATED_CHARS + 1))
+    return any(piece in sent for piece in pieces)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+        yield json.dumps(value)
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
 
 
 def _retry_after(written: str | None) -> float:
