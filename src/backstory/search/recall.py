@@ -7,6 +7,7 @@ words and their meaning, with their neighbours.
 
 import math
 import uuid
+from bisect import insort
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,8 +32,10 @@ LARGE = 5_000
 _FINALISTS = 200
 # Messages that hardly differ in meaning say nothing by it.
 _NO_DEVIATION = 1e-6
-# So many of the best by words and place are read as texts, or twice as many as are wanted.
+# So many of the best by words and place are read as texts at most, or twice as many as are wanted.
 _SHORTLIST = 60
+# Two sums of the same numbers in another order differ by less than this, and are equal.
+_ROUNDING, _DIGITS = 1e-8, 9
 
 
 @dataclass(frozen=True)
@@ -104,84 +107,131 @@ def recall(
     spoke of it has no hits.
     """
     text = _checked(query, k)
-    mode, meaning, note = meant(
-        connection, text, mode=mode, embedder=embedder, embedders=embedders
+    mode, meaning, note = meant(connection, text, mode=mode, embedder=embedder, embedders=embedders)
+    story = store.story(
+        connection,
+        customer_id,
+        text,
+        beside=beside,
+        meaning=meaning,
+        most=LARGE,
+        most_words=_MAX_WORDS,
     )
-    asked = _Asked.read(connection, customer_id, text, now or datetime.now(UTC), beside)
-    asked = replace(asked, meaning=meaning, by_words=mode is not SearchMode.SEMANTIC)
-    ranking, turns, frequency = asked.ranking(connection)
-    best = {
-        turns.id(number): (score, number) for score, number in ranking.best(max(_SHORTLIST, 2 * k))
-    }
-    texts = store.texts(connection, customer_id, list(best))
-    final = []
-    # What was taken away between two statements is nobody's any more, and not in the texts.
-    for each, said in texts.items():
-        score, number = best[each]
-        looks = ranking.looks(number, said.content)
-        final.append((-score - sum(looks.values()), -turns.moments[number], each, looks))
-    final.sort(key=lambda row: row[:3])
-    hits = tuple(
-        _hit(
-            each, texts[each], ranking.parts(best[each][1]) | looks, ranking.words_in(best[each][1])
-        )
-        for _, _, each, looks in final[:k]
-    )
+    asked = _Asked.of(connection, customer_id, text, story, now=now or datetime.now(UTC))
+    asked = replace(asked, meaning=meaning)
+    ranking, turns, frequency = asked.ranking(connection, by_words=mode is not SearchMode.SEMANTIC)
+    places = {turns.id(number): (score, number) for score, number in _shortlist(ranking, k)}
+    texts = store.texts(connection, customer_id, list(places)) if places else {}
+    best = _best(ranking, places, texts, k)
+    hits = tuple(_hit(ranking, places[each][1], each, texts[each]) for each in best)
     return Recalled(hits, asked.messages, mode, note, asked.matches(frequency))
+
+
+def _shortlist(ranking: Ranking, k: int) -> list[tuple[float, int]]:
+    """Return scores and numbers of the turns whose texts have to be looked at.
+
+    One that cannot come among the first `k` whatever it looks like is none of them.
+    """
+    best = ranking.best(max(_SHORTLIST, 2 * k))
+    least = best[k - 1][0] - ranking.most_look - _ROUNDING if len(best) > k else -math.inf
+    return [(score, number) for score, number in best if score >= least]
+
+
+def _best(
+    ranking: Ranking,
+    places: Mapping[uuid.UUID, tuple[float, int]],
+    texts: Mapping[uuid.UUID, store.Said],
+    k: int,
+) -> list[uuid.UUID]:
+    """Return the best `k` when their texts are looked at; of equals the latest, then by id."""
+    final: list[tuple[float, float, uuid.UUID]] = []
+    enough = -math.inf
+    for each, (score, number) in places.items():
+        # What comes now is worth less and less; what was taken away meanwhile is in no texts.
+        if score + ranking.most_look < enough - _ROUNDING:
+            break
+        if each in texts:
+            said = texts[each]
+            whole = score + sum(ranking.looks(number, said.content).values())
+            insort(final, (-round(whole, _DIGITS), -said.created_at.timestamp(), each))
+            enough = -final[k - 1][0] if len(final) >= k else enough
+    return [each for _, _, each in final[:k]]
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """A question to one customer's messages: what is looked for, and how much there is."""
+    """A question to one customer's messages: what is looked for, and how much there is.
+
+    `turns` are all of them, None if there are too many; `cosines` how near these are in meaning.
+    """
 
     question: Question
     wanted: store.Wanted
     messages: int
     mean_length: float
-    beside: tuple[list[str], ...] = ()
+    beside: Sequence[Sequence[str]]
+    turns: store.Columns | None
+    cosines: Mapping[bytes, float]
     meaning: store.Meaning | None = None
-    by_words: bool = True
 
     @classmethod
-    def read(
+    def of(
         cls,
         connection: Connection,
         customer_id: uuid.UUID,
         text: str,
+        story: store.Story,
+        *,
         now: datetime,
-        beside: Sequence[str],
     ) -> "_Asked":
         """Read the question as the index and the customer's authors make of it."""
-        authors = store.authors(connection, customer_id)
-        asked, *others = store.words(connection, [text, *beside])
-        asked = sorted(asked, key=lambda word: (-len(word), word))[:_MAX_WORDS]
-        names = {author.name: author.words for author in authors if author.name}
-        question = read_question(text, asked, authors=names, now=now)
-        messages = sum(author.messages for author in authors)
-        length = sum(author.length for author in authors)
+        turns, names = story.turns, story.names
+        if turns is None:
+            authors = store.authors(connection, customer_id)
+            names = {author.name: author.words for author in authors if author.name}
+            messages = sum(author.messages for author in authors)
+            length = sum(author.length for author in authors)
+        else:
+            messages, length = len(turns.lengths), sum(turns.lengths)
+        question = read_question(text, story.asked, authors=names, now=now)
+        if turns is not None:
+            turns = turns.asked_for(story.asked, question.words).heard(question.speaker)
         wanted = store.Wanted(customer_id, question.words, question.speaker)
-        return cls(question, wanted, messages, length / max(messages, 1), tuple(others))
+        mean_length = length / max(messages, 1)
+        return cls(question, wanted, messages, mean_length, story.beside, turns, story.cosines)
 
-    def ranking(self, connection: Connection) -> tuple[Ranking, store.Columns, Mapping[str, int]]:
+    def ranking(
+        self, connection: Connection, *, by_words: bool
+    ) -> tuple[Ranking, store.Columns, Mapping[str, int]]:
         """Score the turns of the customer: all of them, or the best with their neighbours.
 
         Returns them too, and how many messages have each word.
         """
-        if self.messages <= LARGE:
-            turns = store.all_turns(connection, self.wanted)
-            frequency = frequencies(turns, self.question.words)
-            meanings = self._deviations(connection, turns)
+        if self.turns is not None:
+            turns = self.turns
+            frequency: Mapping[str, int] = frequencies(turns, self.question.words)
+            meanings = self._deviations(turns, self.cosines)
         else:
-            best = self._best(connection)
-            ids = [*best.ids, *self._others(connection)]
-            nearest = self._nearest(connection)
-            ids += nearest.ids if nearest else []
-            turns = store.turns_around(connection, self.wanted, ids, reach=REACH)
-            frequency = best.frequency
-            meanings = self._deviations(connection, turns, nearest)
-        if not self.by_words:
+            turns, frequency, meanings = self._of_many(connection)
+        if not by_words:
             turns = replace(turns, postings=[])
         return Ranking(turns, self.question, self._corpus(frequency), meanings), turns, frequency
+
+    def _of_many(
+        self, connection: Connection
+    ) -> tuple[store.Columns, Mapping[str, int], list[float]]:
+        """Return the best turns with their neighbours, the frequencies, and their meanings."""
+        best = self._best(connection)
+        ids = [*best.ids, *self._others(connection)]
+        nearest = self._nearest(connection)
+        ids += nearest.ids if nearest else []
+        turns = store.turns_around(connection, self.wanted, ids, reach=REACH)
+        turns = turns.heard(self.question.speaker)
+        if nearest is None or self.meaning is None:
+            return turns, best.frequency, []
+        every = [turns.id(number) for number in range(len(turns.moments))]
+        cosines = store.cosines(connection, self.wanted, self.meaning, every)
+        return turns, best.frequency, self._deviations(turns, cosines, nearest)
 
     @property
     def _finalists(self) -> int:
@@ -194,16 +244,17 @@ class _Asked:
         return store.best_by_meaning(connection, self.wanted, self.meaning, limit=self._finalists)
 
     def _deviations(
-        self, connection: Connection, turns: store.Columns, all_of: store.Nearest | None = None
+        self,
+        turns: store.Columns,
+        cosines: Mapping[bytes, float],
+        all_of: store.Nearest | None = None,
     ) -> list[float]:
         """Return how near each turn is in meaning, in standard deviations over all messages.
 
         One that is not embedded yet is as near as any.
         """
-        if self.meaning is None or not turns.moments:
+        if self.meaning is None:
             return []
-        some = None if all_of is None else [turns.id(n) for n in range(len(turns.moments))]
-        cosines = store.cosines(connection, self.wanted, self.meaning, some)
         if all_of is None:
             count = max(len(cosines), 1)
             mean = math.fsum(cosines.values()) / count
@@ -226,6 +277,8 @@ class _Asked:
             moments=[0.0] * len(held),
             lengths=[len(text) for text in self.beside],
             flags=[int(store.TurnFlag.OPENS)] * len(held),
+            authors=[None] * len(held),
+            roles=[""] * len(held),
             postings=[
                 (number, place)
                 for number, text in enumerate(held)
@@ -276,16 +329,15 @@ def _checked(query: str, k: int) -> str:
     return text[:MAX_QUERY_CHARS]
 
 
-def _hit(
-    message_id: uuid.UUID, said: store.Said, parts: Mapping[str, float], words: tuple[str, ...]
-) -> RecallHit:
+def _hit(ranking: Ranking, number: int, message_id: uuid.UUID, said: store.Said) -> RecallHit:
+    parts = ranking.parts(number) | ranking.looks(number, said.content)
     return RecallHit(
         message_id=message_id,
         conversation_id=said.conversation_id,
         created_at=said.created_at,
         score=sum(parts.values()),
         parts=dict(sorted(parts.items(), key=lambda part: (-abs(part[1]), part[0]))),
-        words=words,
+        words=ranking.words_in(number),
         content=said.content,
         attachment_text=said.attachment_text,
     )

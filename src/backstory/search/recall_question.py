@@ -1,7 +1,7 @@
 """Reads a question: whom it names, what time it speaks of, and what kind of answer it wants."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -67,9 +67,15 @@ class Question:
     wants_name: bool
     spans: tuple[Span, ...]
 
-    def time_weight(self, moment: datetime) -> float:
-        """Return how well a moment fits the time the question speaks of, 0 if it names none."""
-        return max((s.weight for s in self.spans if s.since <= moment < s.until), default=0.0)
+    def time_weights(self, moments: Sequence[float]) -> dict[int, float]:
+        """Return which moments, in seconds since 1970, fit the time it speaks of, and how well."""
+        found: dict[int, float] = {}
+        for span in self.spans:
+            since, until = span.since.timestamp(), span.until.timestamp()
+            for number, moment in enumerate(moments):
+                if since <= moment < until and span.weight > found.get(number, 0.0):
+                    found[number] = span.weight
+        return found
 
 
 def read_question(

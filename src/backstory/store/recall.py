@@ -1,17 +1,24 @@
 """What a recall reads of one customer: how much there is, its turns as columns, the best texts."""
 
+import sys
 import uuid
+from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntFlag
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import Connection
 
 from backstory.store.embeddings import as_halfvec
 from backstory.store.engine import translated
+from backstory.store.pipeline import Step, pipelined
 from backstory.store.statements import sql
+
+# The database counts microseconds from 2000 on.
+_MICRO = 1_000_000
+_SINCE = 946_684_800 * _MICRO
 
 
 class Author(NamedTuple):
@@ -42,18 +49,55 @@ class Columns:
     """Turns, conversation by conversation, in order; the lists but the last are equally long.
 
     `ids` has 16 bytes for each, `moments` are seconds since 1970, `lengths` count index words,
-    `postings` are (turn, word) by number.
+    `authors` are None where nobody is named, `postings` are (turn, word) by number.
     """
 
     ids: bytes
     moments: list[float]
     lengths: list[int]
     flags: list[int]
+    authors: list[str | None]
+    roles: list[str]
     postings: list[tuple[int, int]]
 
     def id(self, number: int) -> uuid.UUID:
         """Return the id of a turn."""
         return uuid.UUID(bytes=self.ids[16 * number : 16 * number + 16])
+
+    def asked_for(self, listed: Sequence[str], words: Sequence[str]) -> "Columns":
+        """Return the turns with postings by number in `words`, not in the list that was read."""
+        places = {word: place for place, word in enumerate(words)}
+        postings = [
+            (turn, places[listed[word]]) for turn, word in self.postings if listed[word] in places
+        ]
+        return replace(self, postings=postings)
+
+    def heard(self, speaker: str | None) -> "Columns":
+        """Return the turns with those marked that are by an author or a role of this name."""
+        if speaker is None:
+            return self
+        marked = int(TurnFlag.SPEAKS)
+        flags = [
+            flag | marked if speaker in (author, role) else flag
+            for flag, author, role in zip(self.flags, self.authors, self.roles, strict=True)
+        ]
+        return replace(self, flags=flags)
+
+
+class Story(NamedTuple):
+    """What a question is read by, and all that it is asked of, if that is not too much.
+
+    `asked` are the words of the question as the index has them, the longest first, `beside` those
+    of other texts, `names` those of each author's name. `turns` has the postings of the words in
+    `asked`, but for words of names, by their number there. It is None, and `names` and `cosines`
+    are empty, if the customer has more messages than were wanted.
+    """
+
+    asked: list[str]
+    beside: list[list[str]]
+    names: dict[str, list[str]]
+    turns: Columns | None
+    cosines: dict[bytes, float]
 
 
 class Best(NamedTuple):
@@ -112,17 +156,34 @@ def authors(connection: Connection, customer_id: uuid.UUID) -> list[Author]:
         return [Author(*row) for row in rows]
 
 
-def words(connection: Connection, texts: Sequence[str]) -> list[list[str]]:
-    """Return the words of each text as the index reads them."""
-    with translated():
-        return list(connection.execute(sql("recall_words"), {"texts": list(texts)}).scalars())
+def story(
+    connection: Connection,
+    customer_id: uuid.UUID,
+    text: str,
+    *,
+    beside: Sequence[str],
+    meaning: Meaning | None,
+    most: int,
+    most_words: int,
+) -> Story:
+    """Read a question, and every turn of a customer with up to `most` messages, in one round trip.
 
-
-def all_turns(connection: Connection, wanted: Wanted) -> Columns:
-    """Return every turn of a customer."""
-    with translated():
-        row = connection.execute(sql("recall_all_turns"), wanted.parameters()).mappings().one()
-    return _columns(row)
+    With a `meaning` also how near messages are to it, by the bytes of their ids.
+    """
+    of = {"customer_id": customer_id, "most": most}
+    steps: list[Step] = [("recall_story", of | {"text": text, "most_words": most_words})]
+    if beside:
+        steps.append(("recall_words", {"texts": list(beside)}))
+    if meaning is not None:
+        steps.append(("recall_meanings", of | _meaning(meaning)))
+    (row,), *others = pipelined(connection, steps, binary=True)
+    return Story(
+        asked=row.asked or [],
+        beside=[each.words for each in others[0]] if beside else [],
+        names=row.names or {},
+        turns=None if row.messages > most else _columns(row),
+        cosines={} if meaning is None else _cosines(others[-1][0]),
+    )
 
 
 def best_by_words(
@@ -155,38 +216,27 @@ def turns_around(
 ) -> Columns:
     """Return some turns with up to `reach` neighbours on either side."""
     asked = wanted.parameters() | {"ids": list(ids), "reach": reach}
-    with translated():
-        row = connection.execute(sql("recall_turns_around"), asked).mappings().one()
+    [[row]] = pipelined(connection, [("recall_turns_around", asked)], binary=True)
     return _columns(row)
 
 
 def cosines(
-    connection: Connection,
-    wanted: Wanted,
-    meaning: Meaning,
-    ids: Iterable[uuid.UUID] | None = None,
+    connection: Connection, wanted: Wanted, meaning: Meaning, ids: Iterable[uuid.UUID]
 ) -> dict[bytes, float]:
-    """Return how near messages are in meaning, by the bytes of their ids; None: all of them."""
-    asked = _meaning(wanted, meaning) | {"ids": None if ids is None else list(ids)}
-    with translated():
-        row = connection.execute(sql("recall_meanings"), asked).one()
-    packed, found = bytes(row.ids or b""), row.cosines or []
-    return {packed[16 * place : 16 * place + 16]: near for place, near in enumerate(found)}
+    """Return how near some messages are in meaning, by the bytes of their ids."""
+    asked = {"customer_id": wanted.customer_id, "ids": list(ids)} | _meaning(meaning)
+    [[row]] = pipelined(connection, [("recall_meanings_of", asked)], binary=True)
+    return _cosines(row)
 
 
 def best_by_meaning(
     connection: Connection, wanted: Wanted, meaning: Meaning, *, limit: int
 ) -> Nearest:
     """Return the messages nearest in meaning, exactly."""
-    asked = _meaning(wanted, meaning) | {"limit": limit}
+    asked = {"customer_id": wanted.customer_id, "limit": limit} | _meaning(meaning)
     with translated():
         row = connection.execute(sql("recall_best_by_meaning"), asked).one()
     return Nearest(row.ids, row.mean or 0.0, row.deviation or 0.0)
-
-
-def _meaning(wanted: Wanted, meaning: Meaning) -> dict[str, Any]:
-    vector = as_halfvec(meaning.vector)
-    return {"customer_id": wanted.customer_id, "model": meaning.model, "vector": vector}
 
 
 def texts(
@@ -194,18 +244,37 @@ def texts(
 ) -> dict[uuid.UUID, Said]:
     """Return what some messages of a customer say, by id."""
     asked = {"customer_id": customer_id, "ids": list(ids)}
-    with translated():
-        return {row[0]: Said(*row[1:]) for row in connection.execute(sql("recall_texts"), asked)}
+    [rows] = pipelined(connection, [("recall_texts", asked)], binary=True)
+    return {row[0]: Said(*row[1:]) for row in rows}
 
 
-def _columns(row: RowMapping) -> Columns:
+def _meaning(meaning: Meaning) -> dict[str, Any]:
+    return {"model": meaning.model, "vector": as_halfvec(meaning.vector)}
+
+
+def _cosines(row: Any) -> dict[bytes, float]:
+    packed, found = row.ids or b"", row.cosines or []
+    return {packed[16 * place : 16 * place + 16]: near for place, near in enumerate(found)}
+
+
+def _columns(row: Any) -> Columns:
     return Columns(
-        bytes(row["ids"] or b""),
-        row["moments"] or [],
-        row["lengths"] or [],
-        row["flags"] or [],
-        list(zip(row["turns"] or [], row["words"] or [], strict=True)),
+        row.ids or b"",
+        _moments(row.moments or b""),
+        row.lengths or [],
+        row.flags or [],
+        row.authors or [],
+        row.roles or [],
+        list(zip(row.turns or [], row.words or [], strict=True)),
     )
+
+
+def _moments(packed: bytes) -> list[float]:
+    """Return timestamps, as the database sends them, in seconds since 1970."""
+    ticks = array("q", packed)
+    if sys.byteorder == "little":
+        ticks.byteswap()
+    return [(tick + _SINCE) / _MICRO for tick in ticks]
 
 
 def _query(word: str) -> str:

@@ -12,37 +12,61 @@ SELECT tsvector_to_array(to_tsvector('english', left(t.said, 60000))) AS words
 FROM unnest(CAST(:texts AS text[])) WITH ORDINALITY AS t (said, number)
 ORDER BY t.number;
 
--- name: recall_all_turns
--- Every message of a customer in the order of its conversations, as columns, and where words occur.
-WITH turn AS MATERIALIZED (
-    SELECT row_number() OVER story - 1 AS number, m.id, m.search, m.created_at,
-           lag(m.conversation_id) OVER story IS DISTINCT FROM m.conversation_id AS opens,
-           false AS apart, m.content LIKE '%?%' AS asks,
-           rtrim(m.content) LIKE '%?' AS ends_asking,
-           (m.author = CAST(:speaker AS text) OR m.role = CAST(:speaker AS text)) IS TRUE AS speaks
+-- name: recall_story
+-- Every message of a customer in the order of its conversations, as columns, if they are no more than
+-- `most`; who wrote them; the words of a question, and where those that are in nobody's name occur.
+WITH size AS MATERIALIZED (
+    SELECT count(*) AS messages
+    FROM (SELECT FROM messages AS m WHERE m.customer_id = CAST(:customer_id AS uuid)
+          LIMIT CAST(:most AS bigint) + 1) AS m
+), turn AS MATERIALIZED (
+    SELECT row_number() OVER story - 1 AS number, m.id, m.search, m.created_at, m.author, m.role,
+           length(m.search) AS length,
+           CASE WHEN lag(m.conversation_id) OVER story = m.conversation_id THEN 0 ELSE 1 END
+           + CASE WHEN m.content NOT LIKE '%?%' THEN 0
+                  WHEN rtrim(m.content) LIKE '%?' THEN 12 ELSE 4 END AS flags
     FROM messages AS m
     WHERE m.customer_id = CAST(:customer_id AS uuid)
+      AND (SELECT s.messages FROM size AS s) <= CAST(:most AS bigint)
     WINDOW story AS (ORDER BY m.conversation_id, m.created_at, m.seq, m.id)
+), author AS MATERIALIZED (
+    SELECT a.author, tsvector_to_array(to_tsvector('english', a.author)) AS words
+    FROM (SELECT DISTINCT t.author FROM turn AS t WHERE t.author IS NOT NULL) AS a
+), asked AS MATERIALIZED (
+    SELECT w.word, row_number() OVER (ORDER BY char_length(w.word) DESC, w.word COLLATE "C") - 1
+           AS number
+    FROM unnest(tsvector_to_array(to_tsvector('english', left(CAST(:text AS text), 60000))))
+         AS w (word)
+    ORDER BY number LIMIT CAST(:most_words AS bigint)
+), wanted AS MATERIALIZED (
+    SELECT w.number, CAST('''' || replace(replace(w.word, '\', '\\'), '''', '''''') || ''''
+                          AS tsquery) AS query
+    FROM asked AS w
+    WHERE NOT EXISTS (SELECT FROM author AS a WHERE w.word = ANY (a.words))
 ), posting AS (
-    SELECT t.number, w.number - 1 AS word
-    FROM unnest(CAST(:words AS tsquery[])) WITH ORDINALITY AS w (word, number)
-    JOIN turn AS t ON t.search @@ w.word
+    SELECT t.number, w.number AS word
+    FROM (SELECT t.number, t.search
+          FROM turn AS t
+          WHERE t.search @@ (SELECT CAST(string_agg(CAST(w.query AS text), ' | ') AS tsquery)
+                             FROM wanted AS w)
+          OFFSET 0) AS t
+    JOIN wanted AS w ON t.search @@ w.query
 )
-SELECT t.ids, t.moments, t.lengths, t.flags, p.turns, p.words
-FROM (
+SELECT s.messages, o.asked, a.names, t.*, p.turns, p.words
+FROM size AS s
+CROSS JOIN (SELECT array_agg(w.word ORDER BY w.number) AS asked FROM asked AS w) AS o
+CROSS JOIN (SELECT jsonb_object_agg(a.author, a.words) AS names FROM author AS a) AS a
+CROSS JOIN (
     SELECT string_agg(uuid_send(t.id), CAST('' AS bytea) ORDER BY t.number) AS ids,
-           array_agg(CAST(extract(epoch FROM t.created_at) AS double precision)
-                     ORDER BY t.number) AS moments,
-           array_agg(length(t.search) ORDER BY t.number) AS lengths,
-           array_agg(CAST(t.opens AS integer) + 2 * CAST(t.apart AS integer)
-                     + 4 * CAST(t.asks AS integer) + 8 * CAST(t.ends_asking AS integer)
-                     + 16 * CAST(t.speaks AS integer) ORDER BY t.number) AS flags
+           string_agg(timestamptz_send(t.created_at), CAST('' AS bytea) ORDER BY t.number)
+               AS moments,
+           array_agg(t.length ORDER BY t.number) AS lengths,
+           array_agg(t.flags ORDER BY t.number) AS flags,
+           array_agg(t.author ORDER BY t.number) AS authors,
+           array_agg(t.role ORDER BY t.number) AS roles
     FROM turn AS t
 ) AS t
-CROSS JOIN (
-    SELECT array_agg(p.number) AS turns, array_agg(p.word) AS words
-    FROM posting AS p
-) AS p;
+CROSS JOIN (SELECT array_agg(p.number) AS turns, array_agg(p.word) AS words FROM posting AS p) AS p;
 
 -- name: recall_best_by_words
 -- The messages of a customer that say most of some words, by BM25, and how many have each word.
@@ -111,9 +135,9 @@ WITH near AS (
     SELECT row_number() OVER story - 1 AS number, m.id, m.search, m.created_at,
            lag(m.conversation_id) OVER story IS DISTINCT FROM m.conversation_id AS opens,
            lag(m.id) OVER story AS listed_before, m.conversation_id, m.seq,
-           m.content LIKE '%?%' AS asks,
-           rtrim(m.content) LIKE '%?' AS ends_asking,
-           (m.author = CAST(:speaker AS text) OR m.role = CAST(:speaker AS text)) IS TRUE AS speaks
+           m.author, m.role, length(m.search) AS length,
+           CASE WHEN m.content NOT LIKE '%?%' THEN 0
+                WHEN rtrim(m.content) LIKE '%?' THEN 12 ELSE 4 END AS asks
     FROM near AS n
     JOIN messages AS m ON m.id = n.id
     WHERE m.customer_id = CAST(:customer_id AS uuid)
@@ -134,29 +158,38 @@ WITH near AS (
     FROM unnest(CAST(:words AS tsquery[])) WITH ORDINALITY AS w (word, number)
     JOIN turn AS t ON t.search @@ w.word
 )
-SELECT t.ids, t.moments, t.lengths, t.flags, p.turns, p.words
+SELECT t.*, p.turns, p.words
 FROM (
     SELECT string_agg(uuid_send(t.id), CAST('' AS bytea) ORDER BY t.number) AS ids,
-           array_agg(CAST(extract(epoch FROM t.created_at) AS double precision)
-                     ORDER BY t.number) AS moments,
-           array_agg(length(t.search) ORDER BY t.number) AS lengths,
-           array_agg(CAST(t.opens AS integer) + 2 * CAST(t.apart AS integer)
-                     + 4 * CAST(t.asks AS integer) + 8 * CAST(t.ends_asking AS integer)
-                     + 16 * CAST(t.speaks AS integer) ORDER BY t.number) AS flags
+           string_agg(timestamptz_send(t.created_at), CAST('' AS bytea) ORDER BY t.number)
+               AS moments,
+           array_agg(t.length ORDER BY t.number) AS lengths,
+           array_agg(CAST(t.opens AS integer) + 2 * CAST(t.apart AS integer) + t.asks
+                     ORDER BY t.number) AS flags,
+           array_agg(t.author ORDER BY t.number) AS authors,
+           array_agg(t.role ORDER BY t.number) AS roles
     FROM turn AS t
 ) AS t
-CROSS JOIN (
-    SELECT array_agg(p.number) AS turns, array_agg(p.word) AS words
-    FROM posting AS p
-) AS p;
+CROSS JOIN (SELECT array_agg(p.number) AS turns, array_agg(p.word) AS words FROM posting AS p) AS p;
 
 -- name: recall_meanings
--- How near a customer's messages, or some of them, are to a question in meaning: ids and cosines.
+-- How near all of a customer's messages are to a question in meaning, if they are no more than `most`.
 SELECT string_agg(uuid_send(e.message_id), CAST('' AS bytea)) AS ids,
        array_agg(1 - (e.vector <=> CAST(:vector AS halfvec))) AS cosines
 FROM embeddings AS e
 WHERE e.customer_id = CAST(:customer_id AS uuid) AND e.model = CAST(:model AS text)
-  AND (CAST(:ids AS uuid[]) IS NULL OR e.message_id = ANY (CAST(:ids AS uuid[])));
+  AND CAST(:most AS bigint) >= (
+          SELECT count(*)
+          FROM (SELECT FROM messages AS m WHERE m.customer_id = CAST(:customer_id AS uuid)
+                LIMIT CAST(:most AS bigint) + 1) AS m);
+
+-- name: recall_meanings_of
+-- How near some of a customer's messages are to a question in meaning.
+SELECT string_agg(uuid_send(e.message_id), CAST('' AS bytea)) AS ids,
+       array_agg(1 - (e.vector <=> CAST(:vector AS halfvec))) AS cosines
+FROM embeddings AS e
+WHERE e.customer_id = CAST(:customer_id AS uuid) AND e.model = CAST(:model AS text)
+  AND e.message_id = ANY (CAST(:ids AS uuid[]));
 
 -- name: recall_best_by_meaning
 -- The messages of a customer nearest to a question in meaning, and how near all of them are.
@@ -172,6 +205,7 @@ FROM meaning AS a;
 
 -- name: recall_texts
 -- What was said in some messages of a customer.
-SELECT m.id, m.conversation_id, m.created_at, m.content, m.attachment_text
+SELECT m.id, m.conversation_id, m.created_at, m.content,
+       m.attachment_text
 FROM messages AS m
 WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.id = ANY (CAST(:ids AS uuid[]));
