@@ -49,6 +49,42 @@ def test_what_opens_a_door_and_what_is_no_memory_makes_no_note():
     assert said("just words") == said(["a"]) == said(None) == set()
 
 
+def test_within_what_opens_a_door_only_what_a_rule_knows_is_noted():
+    """Codes hide under names of all kinds; the width of a gate opens nothing."""
+    assert said(
+        {
+            "access": {"notes": "key under the mat", "hint": "9911", "pets": "dog", "rules": []},
+            "lockbox": [{"combo": "9-9-9", "where": "left of the door"}],
+            "gate": {"width": 48, "pin_rules": "4 digits"},
+            "gateWidth": 48,
+            "wifi": {"pwd": "hush"},
+            "payment": {"cardNumber": "4111", "cvv": 999},
+            "notes": ["The code is 4471.", "ZIP code 78704"],
+            "": "no name",
+        }
+    ) == {
+        ("access.pets", "constraint", "pets: dog"),
+        ("gate.width", "constraint", "width: 48"),
+        ("gateWidth", "constraint", "gateWidth: 48"),
+        ("notes[]", "fact", "ZIP code 78704"),
+        ("", "fact", "no name"),
+    }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"rule": [{"kind": "promise", "words": "vip"}]},
+        {"rule": [{"kind": "promise", "words": [1]}]},
+        {"bare": "note"},
+        {"rules": []},
+    ],
+)
+def test_rules_that_would_be_read_otherwise_than_meant_are_refused(given):
+    with pytest.raises(UsageError):
+        read_rules(given)
+
+
 def test_a_state_of_any_size_makes_a_bounded_number_of_bounded_notes():
     notes = notes_in({f"k{n}": "x" * 5000 for n in range(1000)}, RULES)
     assert len(notes) == 100

@@ -184,6 +184,7 @@ _EMPTY_WORDS = 6
 _OPENS = re.compile(
     r"\b(?:codes?|pin|passcode|password|combo|combination|lock ?box|key ?pad|alarm)\b", _I
 )
+_HARMLESS = re.compile(r"\b(?:zip|area|postal|promo|discount|country) codes?\b", _I)
 _DIGIT = re.compile(r"\d")
 # A request may begin politely, a closing phrase may be long: what it holds decides.
 _TELLING = (_PRICE, _TIME, _ADDRESS, _DECISION)
@@ -192,6 +193,11 @@ _TELLING = (_PRICE, _TIME, _ADDRESS, _DECISION)
 def opens_a_door(text: str) -> bool:
     """Tell whether a sentence may hold a code, a PIN or a password."""
     return bool(_OPENS.search(text) and _DIGIT.search(text))
+
+
+def tells_a_code(text: str) -> bool:
+    """Tell the same, but of a code that opens nothing: a ZIP code, a discount's."""
+    return opens_a_door(_HARMLESS.sub("", text))
 
 
 def without_codes(text: str) -> str:

@@ -22,11 +22,17 @@ _PLACE = (
 _COUNTRY = (("country", "country_code", "countryCode"),)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _OPENS_DOORS = frozenset(
-    {"access", "alarm", "code", "entry", "gate", "key", "keypad", "keys", "lock", "lockbox"}
-    | {"passcode", "password", "pin", "secret", "token"}
+    {"access", "alarm", "code", "codes", "combination", "combo", "entry", "gate", "key", "keypad"}
+    | {"keys", "lock", "lockbox", "passcode", "password", "passwords", "pin", "pwd", "secret"}
+    | {"token"}
+    # What pays, or stands for a person, is as little to be told before a yes.
+    | {"card", "cvc", "cvv", "iban", "ssn"}
 )
-# A code of these opens nothing.
-_HARMLESS = frozenset({"area", "country", "currency", "discount", "postal", "promo", "zip"})
+# A code of these opens nothing, and neither does the width of a gate.
+_HARMLESS = frozenset(
+    {"area", "color", "colour", "country", "currency", "discount", "height", "postal", "promo"}
+    | {"width", "zip"}
+)
 _MOST_VALUES = 60
 _VALUE_CHARS = 200
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backstory.errors import UsageError
+from backstory.memory.extractive import tells_a_code
 from backstory.memory.lead_details import opens_doors, words_of
 from backstory.model import NoteKind
 
@@ -42,6 +43,11 @@ class Rules:
                 if words & rule.words:
                     return rule.kind
         return NoteKind.FACT
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a rule says by its words what kind of note a key makes."""
+        words = words_of(name)
+        return any(words & rule.words for rule in self.rules if rule.kind is not None)
 
     def as_json(self) -> dict[str, Any]:
         """Return the rules as `read_rules` would read them from a file."""
@@ -82,20 +88,29 @@ def load_rules(path: Path | None = None) -> Rules:
 
 def read_rules(given: Mapping[str, Any]) -> Rules:
     """Return rules from what a file says; raise UsageError with the form they should have."""
+    unknown = sorted(given.keys() - {"bare", "rule"})
+    if unknown:
+        raise UsageError(f"Rules are `bare` and [[rule]]: {unknown[0]!r} is none of these.")
     try:
         rules = tuple(
             Rule(
                 None if each["kind"] == _NONE else NoteKind(each["kind"]),
-                frozenset(str(word).lower() for word in each["words"]),
+                _word_list(each["words"]),
             )
             for each in given.get("rule", ())
         )
-        return Rules(rules, frozenset(map(str.lower, given.get("bare", ()))))
+        return Rules(rules, _word_list(given.get("bare", [])))
     except (AttributeError, KeyError, TypeError, ValueError) as bad:
         kinds = ", ".join([*NoteKind, _NONE])
         raise UsageError(
             f"A rule is [[rule]] with kind = one of {kinds} and words = [...]: {bad!r}."
         ) from bad
+
+
+def _word_list(given: Any) -> frozenset[str]:
+    if not isinstance(given, list) or not all(isinstance(word, str) for word in given):
+        raise TypeError(f"{given!r} is no list of words")
+    return frozenset(word.lower() for word in given)
 
 
 def notes_in(state: Any, rules: Rules) -> list[Noted]:
@@ -104,10 +119,13 @@ def notes_in(state: Any, rules: Rules) -> list[Noted]:
     An address is none of it: it stands beside the lead and is shown as one.
     """
     found: dict[tuple[str, str], Noted] = {}
-    for path, several, value in _values(state, ()):
+    for path, several, opens, value in _values(state, ()):
+        # Of a gate its width may be told: what a rule knows opens nothing.
+        if opens and (opens_doors(path[-1]) or not rules.knows(path[-1])):
+            continue
         kind = rules.kind_of(path)
         text = _told(path, value, rules)
-        if kind is not None and text:
+        if kind is not None and text and not tells_a_code(text):
             topic = ".".join(path)[:_TOPIC_CHARS] + (MANY if several else "")
             found.setdefault((topic, text), Noted(topic, kind, text))
         if len(found) == _MOST_NOTES:
@@ -116,25 +134,25 @@ def notes_in(state: Any, rules: Rules) -> list[Noted]:
 
 
 def _values(
-    value: Any, path: tuple[str, ...], *, several: bool = False
-) -> Iterator[tuple[tuple[str, ...], bool, str]]:
-    """Yield each plain value with the keys to it, and whether a list is on the way."""
+    value: Any, path: tuple[str, ...], *, several: bool = False, opens: bool = False
+) -> Iterator[tuple[tuple[str, ...], bool, bool, str]]:
+    """Yield each plain value with the keys to it, if a list is on the way, or what opens a door."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            if not opens_doors(name) or isinstance(inner, Mapping):
-                yield from _values(inner, (*path, name), several=several)
+            tells = opens or opens_doors(name)
+            yield from _values(inner, (*path, name), several=several, opens=tells)
     elif isinstance(value, list):
         for inner in value:
-            yield from _values(inner, path, several=True)
+            yield from _values(inner, path, several=True, opens=opens)
     elif path and value is not None:
         written = ("no", "yes")[value] if isinstance(value, bool) else str(value)
-        yield path, several, " ".join(written.split())
+        yield path, several, opens, " ".join(written.split())
 
 
 def _told(path: tuple[str, ...], value: str, rules: Rules) -> str:
     if not value:
         return ""
     name = " ".join(path[-1].replace("_", " ").split())
-    if words_of(path[-1]) & rules.bare:
+    if not name or words_of(path[-1]) & rules.bare:
         return value[:_TEXT_CHARS]
     return f"{name}: {value}"[:_TEXT_CHARS]

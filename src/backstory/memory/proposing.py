@@ -16,7 +16,7 @@ from sqlalchemy import Row
 
 from backstory.errors import BackstoryError, ModelError, UsageError
 from backstory.extract.identity import derived_id
-from backstory.memory.extractive import opens_a_door
+from backstory.memory.extractive import tells_a_code
 from backstory.memory.quoting import plain
 from backstory.model import NoteKind, Role, RunMode, RunStatus
 from backstory.runs import run as runs
@@ -34,8 +34,6 @@ _TEXT_CHARS = 500
 _MOST = 20
 # A shorter quotation is found in nearly everything.
 SHORTEST_QUOTE = 8
-# A code of these opens nothing.
-_HARMLESS = re.compile(r"\b(?:zip|area|postal|promo|discount|country) codes?\b", re.IGNORECASE)
 # An array of objects, or of nothing of use; people's prose has brackets, too.
 _ARRAY = re.compile(r"\[\s*[\"{\]]")
 _KINDS = frozenset(NoteKind) - {NoteKind.SUMMARY}
@@ -182,7 +180,7 @@ def _faults(fields: dict[str, Any], note: str, messages: Sequence[Row[Any]]) -> 
         yield f"it quotes fewer than {SHORTEST_QUOTE} characters"
     elif not _stands_in(quote, source.content):
         yield "what it quotes is not in the message"
-    elif any(opens_a_door(_HARMLESS.sub("", each)) for each in (quote, note)):
+    elif tells_a_code(quote) or tells_a_code(note):
         yield "it may open a door"
 
 
