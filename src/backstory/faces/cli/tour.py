@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from backstory.backfill.options import BackfillOptions
 from backstory.backfill.plan import plan
 from backstory.backfill.report import Report
 from backstory.backfill.verify import Verdict, verify
-from backstory.errors import DatabaseError
-from backstory.faces.cli import returning
+from backstory.errors import DatabaseError, ModelError
+from backstory.faces.cli import returning, understanding
 from backstory.faces.cli.call import Call
 from backstory.faces.cli.checking_views import gates_table, verdict_summary
 from backstory.faces.cli.conversation_views import days_view
@@ -48,6 +48,7 @@ from backstory.store.engine import Database, translated
 from backstory.tools.session import Rules, open_session
 
 QUERY = "quote"
+LEFT_OUT = "a recall that words alone would miss"
 _HITS = 3
 _BEFORE, _AFTER = 2, 3
 _BAR = 40
@@ -60,11 +61,14 @@ class Tour:
 
     call: Call
     home: Path
+    rules: Rules
+    may_fetch: bool = False
     _options: BackfillOptions = field(init=False)
     _told: dict[str, Any] = field(default_factory=dict)
     _stations: int = 0
 
     def __post_init__(self) -> None:
+        self.rules = replace(self.rules, memory_enabled=True)
         audit, leads = sample.paths()
         self._options = BackfillOptions(audit=(str(audit),), leads=(str(leads),))
 
@@ -94,8 +98,9 @@ class Tour:
         self._gates(verdict)
         self._search(answer)
         self._conversation(header, page.messages, best.id)
+        self._meaning(database)
         self._customer_comes_back(database)
-        self._ways_out(best.id)
+        self._ways_out(first, best.id)
         if self.call.json:
             self.call.answer({"schema": database.schema, **self._told})
         return verdict.ok
@@ -186,9 +191,33 @@ class Tour:
             *map(indented, days_view(around, ids=True)),
         )
 
+    def _meaning(self, database: Database) -> None:
+        remedy = understanding.lacking(self.call, self.home, may_fetch=self.may_fetch)
+        if remedy:
+            self._told["meaning"] = {"left_out": remedy}
+            return self._leave_out(f"Left out: {LEFT_OUT}. Its model is not here: {remedy}")
+        try:
+            found = understanding.ask(self.call, database, self.home, self.rules)
+        except (DatabaseError, ModelError) as lacking:  # a right; a model that is damaged
+            self._told["meaning"] = {"left_out": str(lacking)}
+            return self._leave_out(f"Left out: {LEFT_OUT}. {lacking}")
+        self._told["meaning"] = found.as_json()
+        self._station(
+            "Recall what words alone would miss",
+            f"{counted(found.embedded, 'message')} embedded on this machine in "
+            f"{duration(found.seconds)}, by {found.model.partition('@')[0]}.",
+            indented(understanding.answers_view(found)),
+        )
+        return None
+
+    def _leave_out(self, sentence: str) -> None:
+        if not self.call.json:
+            show(self.call.out, Text())
+            show(self.call.out, hint(sentence))
+
     def _customer_comes_back(self, database: Database) -> None:
         try:
-            session = open_session(database, returning.LEAD, rules=Rules(memory_enabled=True))
+            session = open_session(database, returning.LEAD, rules=self.rules)
         except DatabaseError as lacking:  # a right, on a server of somebody's
             self._told["agent"] = str(lacking)
             return self._station("A customer comes back", "", hint(str(lacking)))
@@ -201,8 +230,9 @@ class Tour:
         )
         return None
 
-    def _ways_out(self, best: UUID) -> None:
-        self._station("Now you", "", *_commands(self._environment(), str(best)[:8]))
+    def _ways_out(self, report: Report, best: UUID) -> None:
+        ids = [str(each)[:8] for each in (report.run_id, best)]
+        self._station("Now you", "", *_commands(self._environment(), *ids))
 
     def _environment(self) -> list[str]:
         """Return what a shell must know to find the demo again."""
@@ -248,14 +278,14 @@ def _steps(report: Report) -> RenderableType:
     return made
 
 
-def _commands(environment: Sequence[str], message: str) -> Iterator[RenderableType]:
+def _commands(environment: Sequence[str], run: str, message: str) -> Iterator[RenderableType]:
     lines = [(f"export {each}", "") for each in environment]
     lines[0] = (lines[0][0], "the demo stays, to play with")
     lines += [
         ("backstory search '\"gate code\" or gate'", "find"),
         (f"backstory trace {message}", "a message, back to its record"),
         ("backstory customers", "who is behind the leads"),
-        ("backstory rollback last --dry-run", "what an undo would remove"),
+        (f"backstory rollback {run} --dry-run", "what an undo would remove"),
     ]
     yield indented(_listed(lines))
     yield indented(_listed([(f"backstory mcp --lead {returning.LEAD}", "her tools")]))
