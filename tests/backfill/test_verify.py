@@ -53,6 +53,19 @@ CONVERSATION_2 = """(SELECT c.id FROM conversations c JOIN leads l ON l.id = c.l
                      WHERE l.external_id = 'lead-2')"""
 CONVERSATION_3 = f"(SELECT id FROM conversations WHERE lead_id = {LEAD_3})"
 
+EMBEDDED = """INSERT INTO embedding_models (name, dimensions, run_id, completed_at)
+                  SELECT 'a-model', 1, id, now() FROM backfill_runs LIMIT 1;
+              INSERT INTO embeddings (message_id, model, conversation_id, customer_id,
+                                      content_hash, vector)
+                  SELECT id, 'a-model', conversation_id, customer_id,
+                         decode(md5(concat_ws(': ', author, content)), 'hex'), '[1]'
+                  FROM messages WHERE kind = 'text'"""
+SUMMED_UP = """INSERT INTO conversation_summaries (conversation_id, customer_id, made_by, messages,
+                   left_out, first_message_id, last_message_id, last_at)
+               SELECT conversation_id, customer_id, 'test', count(*), 0, (min(ARRAY[id]))[1],
+                      (max(ARRAY[id]))[1], max(created_at)
+               FROM messages GROUP BY conversation_id, customer_id"""
+
 # What is broken, the gates that must say so and no others, and the statements that break it.
 BREAKAGES: dict[str, tuple[set[str], str]] = {
     "a lead of a merged customer": (
@@ -133,6 +146,30 @@ BREAKAGES: dict[str, tuple[set[str], str]] = {
     "a message younger than its record": (
         {"times_agree"},
         "UPDATE messages SET created_at = created_at + interval '1 us' WHERE audit_id = 'a-5'",
+    ),
+    "a vector of another length than its model's": (
+        {"embeddings_agree"},
+        f"{EMBEDDED}; UPDATE embedding_models SET dimensions = 2",
+    ),
+    "a vector that its message left behind": (
+        {"embeddings_agree"},
+        f"""{EMBEDDED}; UPDATE embeddings SET conversation_id = {CONVERSATION_2},
+            customer_id = (SELECT customer_id FROM leads WHERE external_id = 'lead-2')
+            WHERE conversation_id = {CONVERSATION_3}""",
+    ),
+    "a vector of an event": (
+        {"embeddings_agree"},
+        f"{EMBEDDED}; UPDATE messages SET kind = 'event' WHERE audit_id = 'a-5'",
+    ),
+    "a summary of more than was said": (
+        {"summaries_agree"},
+        f"{SUMMED_UP}; UPDATE conversation_summaries SET left_out = 1",
+    ),
+    "a summary of another conversation's messages": (
+        {"summaries_agree"},
+        f"""{SUMMED_UP}; UPDATE conversation_summaries SET last_message_id =
+            (SELECT id FROM messages WHERE conversation_id = {CONVERSATION_2} LIMIT 1)
+            WHERE conversation_id = {CONVERSATION_3}""",
     ),
     "no search index": ({"search_index_sound"}, "DROP INDEX messages_search_idx"),
     "an invalid search index": (
@@ -318,6 +355,24 @@ def test_a_share_beyond_its_threshold_is_a_warning(
     assert warned(broken, replace(GATE[name], threshold=loud))
     required = replace(GATE[name], threshold=loud, severity=Severity.REQUIRED)
     assert failed(broken, gates=[required]) == {name}
+
+
+def test_what_waits_to_be_embedded_is_a_warning(broken: Connection) -> None:
+    wait = GATE["embeddings_wait"]
+    assert not warned(broken, wait)
+    for statement in EMBEDDED.split(";"):
+        broken.execute(text(statement))
+    assert not warned(broken, replace(wait, threshold=0.0))
+    broken.execute(text("DELETE FROM embeddings WHERE message_id IN (SELECT id FROM messages "
+                        "WHERE audit_id IN ('a-1', 'a-2'))"))  # fmt: skip
+    broken.execute(text("UPDATE messages SET content = 'other' WHERE audit_id = 'a-3'"))
+    assert not warned(broken, replace(wait, threshold=3 / 60))
+    (gate,) = verify(broken, now=NOW, gates=[replace(wait, threshold=0.04)]).warnings
+    assert gate.count == 3
+    assert gate.offenders[0].startswith("2 of 60 messages wait for a-model, 1 say")
+    # A model that has not come to its end does not serve: nobody waits for it.
+    broken.execute(text("UPDATE embedding_models SET completed_at = NULL"))
+    assert not warned(broken, replace(wait, threshold=0.0))
 
 
 def test_times_are_compared_with_the_clock_that_is_given(broken: Connection) -> None:

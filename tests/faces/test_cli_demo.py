@@ -38,7 +38,7 @@ def test_it_shows_every_station_and_its_numbers(shown):
 def test_it_is_a_page_of_80_columns_that_one_can_read(shown):
     lines = shown.out.splitlines()
     assert max(map(len, lines)) <= 80
-    assert len(lines) <= 125
+    assert len(lines) <= 130
 
 
 def test_a_model_that_cannot_be_fetched_is_left_out_too(tmp_path, monkeypatch, capsys):

@@ -126,6 +126,16 @@ GATES: tuple[Gate, ...] = (
         find=search_without_index,
     ),
     Gate(
+        "embeddings_agree",
+        _REQUIRED,
+        "Every vector has its model's length and its message's conversation and customer.",
+    ),
+    Gate(
+        "summaries_agree",
+        _REQUIRED,
+        "Every summary covers messages of its conversation, and no more than there are.",
+    ),
+    Gate(
         "role_balance",
         _WARN,
         "Users and assistants each say at least 10 % of the messages.",
@@ -140,6 +150,12 @@ GATES: tuple[Gate, ...] = (
     Gate("event_share", _WARN, "At most 50 % of the messages are events.", threshold=0.50),
     Gate("quarantine_rate", _WARN, "At most 1 % of the records are in quarantine.", threshold=0.01),
     Gate("conflict_rate", _WARN, "No record lost against another under its id.", threshold=0.0),
+    Gate(
+        "embeddings_wait",
+        _WARN,
+        "At most 10 % of the messages wait to be embedded by the model that serves.",
+        threshold=0.10,
+    ),
     Gate(
         "times_in_range",
         _WARN,

@@ -355,6 +355,63 @@ SELECT CAST(reltuples AS float8) AS messages FROM pg_class WHERE oid = to_regcla
 -- A search for one rare word, to see how the planner would answer it.
 SELECT id FROM messages WHERE search @@ to_tsquery('english', 'zyzzyva');
 
+-- name: embeddings_agree
+-- Vectors of what is no text, under another conversation than their message's, or of another length.
+WITH odd AS (
+    SELECT e.message_id, e.model, CASE
+        WHEN m.kind <> 'text' THEN 'its message is an event'
+        WHEN (e.conversation_id, e.customer_id) <> (m.conversation_id, m.customer_id)
+            THEN 'its message is in another conversation'
+        ELSE format('%s dimensions, not %s', vector_dims(e.vector), k.dimensions) END AS why
+    FROM embeddings AS e
+    JOIN messages AS m ON m.id = e.message_id
+    JOIN embedding_models AS k ON k.name = e.model
+    WHERE m.kind <> 'text' OR vector_dims(e.vector) <> k.dimensions
+       OR (e.conversation_id, e.customer_id) <> (m.conversation_id, m.customer_id)
+)
+SELECT count(*) OVER () AS total,
+       format('message %s by %s: %s', left(CAST(message_id AS text), 8), left(model, 60), why) AS offender
+FROM odd
+LIMIT CAST(:shown AS bigint);
+
+-- name: summaries_agree
+-- Summaries of messages that are not in their conversation, or of more than there are.
+WITH odd AS (
+    SELECT s.conversation_id, s.messages + s.left_out AS told, n.messages
+    FROM conversation_summaries AS s
+    CROSS JOIN LATERAL (SELECT count(*) AS messages,
+                               count(*) FILTER (WHERE m.id = s.first_message_id) AS first,
+                               count(*) FILTER (WHERE m.id = s.last_message_id) AS last
+                        FROM messages AS m WHERE m.conversation_id = s.conversation_id) AS n
+    WHERE n.first = 0 OR n.last = 0 OR s.messages + s.left_out > n.messages
+)
+SELECT count(*) OVER () AS total,
+       format('the summary of conversation %s tells of %s messages; there are %s, and not all of those it names',
+              left(CAST(conversation_id AS text), 8), told, messages) AS offender
+FROM odd
+LIMIT CAST(:shown AS bigint);
+
+-- name: embeddings_wait
+-- What the model that serves has not embedded as it is, when that is more than the threshold.
+WITH serving AS (
+    SELECT k.name FROM embedding_models AS k WHERE k.completed_at IS NOT NULL
+    ORDER BY k.completed_at DESC, k.name
+    LIMIT 1
+), counted AS (
+    SELECT s.name, count(*) AS messages, count(*) FILTER (WHERE e.message_id IS NULL) AS waiting,
+           count(*) FILTER (WHERE e.content_hash <> decode(md5(left(
+               concat_ws(': ', m.author, m.content) || coalesce(' (' || m.attachment_text || ')', ''),
+               2000)), 'hex')) AS changed
+    FROM serving AS s
+    JOIN messages AS m ON m.kind = 'text'
+    LEFT JOIN embeddings AS e ON e.message_id = m.id AND e.model = s.name
+    GROUP BY s.name
+)
+SELECT waiting + changed AS total,
+       format('%s of %s messages wait for %s, %s say something else now: backstory embed', waiting,
+              messages, name, changed) AS offender
+FROM counted WHERE waiting + changed > CAST(:threshold AS float8) * messages;
+
 -- name: role_balance
 -- Of user and assistant, those who say a smaller share of all messages than the threshold.
 WITH said AS (
