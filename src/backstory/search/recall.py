@@ -8,7 +8,7 @@ words and their meaning, with their neighbours.
 import math
 import uuid
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -120,10 +120,11 @@ def recall(
     asked = _Asked.of(connection, customer_id, text, story, now=now or datetime.now(UTC))
     asked = replace(asked, meaning=meaning)
     ranking, turns, frequency = asked.ranking(connection, by_words=mode is not SearchMode.SEMANTIC)
-    places = {turns.id(number): (score, number) for score, number in _shortlist(ranking, k)}
-    texts = store.texts(connection, customer_id, list(places)) if places else {}
-    best = _best(ranking, places, texts, k)
-    hits = tuple(_hit(ranking, places[each][1], each, texts[each]) for each in best)
+    shortlist = _shortlist(ranking, k)
+    numbers = [number for _, number in shortlist]
+    texts = store.texts(connection, customer_id, turns, numbers) if numbers else {}
+    best = _best(ranking, turns, shortlist, texts, k)
+    hits = tuple(_hit(ranking, turns, number, looks, texts[number]) for number, looks in best)
     return Recalled(hits, asked.messages, mode, note, asked.matches(frequency))
 
 
@@ -139,23 +140,25 @@ def _shortlist(ranking: Ranking, k: int) -> list[tuple[float, int]]:
 
 def _best(
     ranking: Ranking,
-    places: Mapping[uuid.UUID, tuple[float, int]],
-    texts: Mapping[uuid.UUID, store.Said],
+    turns: store.Columns,
+    shortlist: Iterable[tuple[float, int]],
+    texts: Mapping[int, store.Said],
     k: int,
-) -> list[uuid.UUID]:
-    """Return the best `k` when their texts are looked at; of equals the latest, then by id."""
-    final: list[tuple[float, float, uuid.UUID]] = []
-    enough = -math.inf
-    for each, (score, number) in places.items():
+) -> list[tuple[int, dict[str, float]]]:
+    """Return the best `k`, and what they look like; of equals the latest, then by id."""
+    final: list[tuple[float, float, bytes, int]] = []
+    looks: dict[int, dict[str, float]] = {}
+    enough, most_look = -math.inf, ranking.most_look
+    for score, number in shortlist:
         # What comes now is worth less and less; what was taken away meanwhile is in no texts.
-        if score + ranking.most_look < enough - _ROUNDING:
+        if score + most_look < enough - _ROUNDING:
             break
-        if each in texts:
-            said = texts[each]
-            whole = score + sum(ranking.looks(number, said.content).values())
-            insort(final, (-round(whole, _DIGITS), -said.created_at.timestamp(), each))
+        if number in texts:
+            looks[number] = ranking.looks(number, texts[number].content)
+            whole = round(score + sum(looks[number].values()), _DIGITS)
+            insort(final, (-whole, -turns.moments[number], turns.key(number), number))
             enough = -final[k - 1][0] if len(final) >= k else enough
-    return [each for _, _, each in final[:k]]
+    return [(number, looks[number]) for *_, number in final[:k]]
 
 
 @dataclass(frozen=True)
@@ -262,7 +265,7 @@ class _Asked:
         else:
             mean, deviation = all_of.mean, all_of.deviation
         scale = 1 / deviation if deviation > _NO_DEVIATION else 0.0
-        keys = (turns.ids[at : at + 16] for at in range(0, len(turns.ids), 16))
+        keys = map(turns.key, range(len(turns.moments)))
         return [(cosines.get(key, mean) - mean) * scale for key in keys]
 
     def matches(self, found: Mapping[str, int]) -> tuple[TextMatch, ...]:
@@ -329,10 +332,16 @@ def _checked(query: str, k: int) -> str:
     return text[:MAX_QUERY_CHARS]
 
 
-def _hit(ranking: Ranking, number: int, message_id: uuid.UUID, said: store.Said) -> RecallHit:
-    parts = ranking.parts(number) | ranking.looks(number, said.content)
+def _hit(
+    ranking: Ranking,
+    turns: store.Columns,
+    number: int,
+    looks: dict[str, float],
+    said: store.Said,
+) -> RecallHit:
+    parts = ranking.parts(number) | looks
     return RecallHit(
-        message_id=message_id,
+        message_id=turns.id(number),
         conversation_id=said.conversation_id,
         created_at=said.created_at,
         score=sum(parts.values()),

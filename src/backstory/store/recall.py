@@ -60,9 +60,13 @@ class Columns:
     roles: list[str]
     postings: list[tuple[int, int]]
 
+    def key(self, number: int) -> bytes:
+        """Return the bytes of a turn's id."""
+        return self.ids[16 * number : 16 * number + 16]
+
     def id(self, number: int) -> uuid.UUID:
         """Return the id of a turn."""
-        return uuid.UUID(bytes=self.ids[16 * number : 16 * number + 16])
+        return uuid.UUID(bytes=self.key(number))
 
     def asked_for(self, listed: Sequence[str], words: Sequence[str]) -> "Columns":
         """Return the turns with postings by number in `words`, not in the list that was read."""
@@ -240,12 +244,14 @@ def best_by_meaning(
 
 
 def texts(
-    connection: Connection, customer_id: uuid.UUID, ids: Sequence[uuid.UUID]
-) -> dict[uuid.UUID, Said]:
-    """Return what some messages of a customer say, by id."""
-    asked = {"customer_id": customer_id, "ids": list(ids)}
+    connection: Connection, customer_id: uuid.UUID, turns: Columns, numbers: Sequence[int]
+) -> dict[int, Said]:
+    """Return what some turns of a customer say, by number, but for what is gone meanwhile."""
+    ids = turns.ids.hex()
+    listed = ",".join(ids[32 * number : 32 * number + 32] for number in numbers)
+    asked = {"customer_id": customer_id, "ids": f"{{{listed}}}"}
     [rows] = pipelined(connection, [("recall_texts", asked)], binary=True)
-    return {row[0]: Said(*row[1:]) for row in rows}
+    return {numbers[row.place]: Said(*row[1:]) for row in rows}
 
 
 def _meaning(meaning: Meaning) -> dict[str, Any]:

@@ -204,8 +204,9 @@ SELECT ARRAY(SELECT n.message_id FROM meaning AS n
 FROM meaning AS a;
 
 -- name: recall_texts
--- What was said in some messages of a customer.
-SELECT m.id, m.conversation_id, m.created_at, m.content,
+-- What was said in some messages of a customer, by their places in the list that is given.
+SELECT w.place - 1 AS place, m.conversation_id, m.created_at, m.content,
        m.attachment_text
-FROM messages AS m
-WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.id = ANY (CAST(:ids AS uuid[]));
+FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS w (id, place)
+JOIN messages AS m ON m.id = w.id
+WHERE m.customer_id = CAST(:customer_id AS uuid);
