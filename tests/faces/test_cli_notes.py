@@ -66,3 +66,9 @@ def test_without_a_model_a_proposal_says_how_to_name_one(noted):
     told = noted.type("notes", "propose", listed(noted)[0]["customer_id"])
     assert told.code == 2
     assert "BACKSTORY_CHAT_URL" in told.err
+
+
+def test_a_narrow_terminal_shows_how_each_note_stands_and_whose_it_is(noted):
+    lines = noted.type("notes", "list").out.splitlines()
+    assert lines[0].split() == ["id", "status", "kind", "note", "customer"]
+    assert all("candidate" in line for line in lines[2:] if not line.startswith(" "))

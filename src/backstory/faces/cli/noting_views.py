@@ -11,6 +11,8 @@ from backstory.memory.proposing import Proposals
 from backstory.store.notes import NoteRow
 
 _TEXT_WIDTH = 60
+# `superseded`, `constraint`: they must be read on the narrowest terminal.
+_WORD_WIDTH = 10
 
 
 def report_view(told: NotesReport) -> RenderableType:
@@ -53,7 +55,13 @@ def notes_view(found: Sequence[NoteRow]) -> RenderableType:
     """Return notes, one a line; `!` marks those that another contradicts."""
     if not found:
         return hint("No such note: ", ("backstory notes backfill", "cyan"), " takes some.")
-    made = table(("id", ID), "status", "kind", "note", ("customer", {"max_width": 20}))
+    made = table(
+        ("id", ID),
+        ("status", {"min_width": _WORD_WIDTH}),
+        ("kind", {"min_width": _WORD_WIDTH}),
+        ("note", {"no_wrap": False, "overflow": "fold"}),
+        ("customer", {"min_width": _WORD_WIDTH, "max_width": 20}),
+    )
     for each in found:
         whose = clipped(one_line(each.customer or str(each.customer_id)[:8]), 20)
         said = clipped(one_line(each.text), _TEXT_WIDTH) + (" !" if each.others else "")
