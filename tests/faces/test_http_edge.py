@@ -94,7 +94,8 @@ def test_the_limit_of_events_is_their_own(small):
     token = small.token()
     large = {"title": "Garage", "description": "x" * 1_500}
     problem(small.ask("POST", "/v1/tools/create_job", token, json=large), 413)
-    problem(small.ask("POST", "/v1/sessions", small.agent, content=streamed(2_000)), 413)
+    answer = small.ask("POST", "/v1/sessions", small.agent, content=streamed(2_000), headers=JSON)
+    problem(answer, 413)
     assert small.ask("POST", "/v1/events", small.agent, json=event(2) | large).status_code == 201
 
 

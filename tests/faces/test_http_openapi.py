@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from http_world import Process, event, greetings, served
 
-from backstory.tools.catalog import TOOLS
+from backstory.tools.catalog import STAFF_TOOLS, TOOLS
 
 EXAMPLES = 8
 CONFIGURATION = """
@@ -22,6 +22,11 @@ headers = {{ Authorization = "Bearer {token}" }}
 [[operations]]
 include-path-regex = "^/v1/tools/"
 headers = {{ Authorization = "Bearer {token}" }}
+checks.positive_data_acceptance.enabled = false
+checks.negative_data_rejection.enabled = false
+
+[[operations]]
+include-path-regex = "^/v1/staff/tools/"
 checks.positive_data_acceptance.enabled = false
 checks.negative_data_rejection.enabled = false
 
@@ -53,6 +58,7 @@ def test_every_route_is_described_and_says_who_may_ask(described):
         *("/v1/customers/{customer_id}", "/v1/runs", "/v1/runs/{reference}"),
         *("/healthz", "/readyz", "/metrics"),
         *(f"/v1/tools/{tool.name}" for tool in TOOLS),
+        *("/v1/staff/tools", *(f"/v1/staff/tools/{tool.name}" for tool in STAFF_TOOLS)),
     }
     for (_, path), operation in found.items():
         assert bool(operation.get("security")) == (path not in {"/healthz", "/readyz"}), path
@@ -90,5 +96,5 @@ def test_schemathesis_finds_nothing_wrong(database_url, tmp_path):
         )
         assert server.end() == 0
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Operations:       21 selected / 21 total" in done.stdout
+    assert "Operations:       27 selected / 27 total" in done.stdout
     assert "Traceback" not in server.said()

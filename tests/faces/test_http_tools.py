@@ -91,7 +91,7 @@ def test_a_body_says_that_it_is_json(business, kind):
         content=b'{"title": "Garage"}',
         headers={"Content-Type": kind},
     )
-    assert "Content-Type" in problem(answer, 400)["detail"]
+    assert "Content-Type" in problem(answer, 415)["detail"]
 
 
 # --- again and again -------------------------------------------------------------------------

@@ -229,7 +229,6 @@ ON_THE_WIRE = (
     b'{"title": "Garage", "price_cents": NaN}',
     b'{"title": "Garage", "price_cents": Infinity}',
     b'{"title": "Garage", "price_cents": 1e400}',
-    b'{"title": "\\ud800 Garage"}',
     b'{"title": "Garage", "title ": "x"}',
 )
 

@@ -89,6 +89,17 @@ def test_the_same_title_within_minutes_is_the_same_job(ana, clock):
     assert told(ana, "create_job", title="Sofa pickup")["outcome"] == "created"
 
 
+def test_a_job_that_is_closed_is_no_longer_the_same_job(ana):
+    """A line is refused with the advice to open a new job: so a new one it is."""
+    for title, closing in (("Sofa pickup", ("started", "completed")), ("Attic", ("canceled",))):
+        first = told(ana, "create_job", title=title)["job"]["job_id"]
+        for what in closing:
+            told(ana, "record_job_event", job_id=first, event_type=what)
+        advice = refused(ana, "add_job_item", job_id=first, kind="item", name="Chair")["next_step"]
+        assert "create_job" in advice
+        assert told(ana, "create_job", title=title)["outcome"] == "created"
+
+
 def test_a_window_must_begin_before_it_ends(ana):
     backwards = {
         "scheduled_start": WINDOW["scheduled_end"],

@@ -29,6 +29,7 @@ import orjson
 from sqlalchemy import Connection
 
 from backstory.errors import RunError, UsageError
+from backstory.extract.parse import clean_text
 from backstory.model import RunMode, RunStatus, RunWish
 from backstory.store.statements import sql
 
@@ -99,7 +100,7 @@ def list_runs(connection: Connection, *, limit: int = 50) -> list[Run]:
 
 def get_run(connection: Connection, reference: str) -> Run:
     """Return the run whose id begins with `reference`, or the newest for `last`."""
-    prefix = None if reference == "last" else reference.strip().lower()
+    prefix = None if reference == "last" else clean_text(reference)[0].strip().lower()
     rows = connection.execute(sql("get_runs"), {"prefix": prefix, "limit": 2}).all()
     if not rows:
         raise UsageError(f"There is no run {reference!r}: `backstory runs` lists them.")

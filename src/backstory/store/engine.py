@@ -183,6 +183,7 @@ _ADVICE: tuple[tuple[type[psycopg.Error], str], ...] = (
 )
 _RETRY = (pg.SerializationFailure, pg.DeadlockDetected, pg.LockNotAvailable)
 # Data exceptions, integrity constraints, program limits, and what a trigger raises.
+_DATA = "22000"
 _RECORD_AT_FAULT = ("22", "23", "54", "P0")
 _GONE = (
     pg.AdminShutdown,
@@ -211,6 +212,8 @@ def domain_error(raw: psycopg.Error) -> BackstoryError:
             f"The database does not answer ({sentence}). Nothing is half-written: start the "
             "server or correct the URL, then run the same command again."
         )
-    if raw.sqlstate is not None and raw.sqlstate.startswith(_RECORD_AT_FAULT):
-        return RecordRefused(sentence, raw.sqlstate)
+    # Without a state it is the driver's own word: a NUL, or a moment that no Python can hold.
+    state = raw.sqlstate or (_DATA if isinstance(raw, psycopg.DataError) else "")
+    if state.startswith(_RECORD_AT_FAULT):
+        return RecordRefused(sentence, state)
     return DatabaseError(sentence)

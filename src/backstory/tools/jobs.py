@@ -6,12 +6,12 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from backstory.model import CanceledBy, JobEventType, JobItemKind, JobStatus, Unit
 from backstory.store import job_events, jobs
 from backstory.store.binding import Bound
-from backstory.tools.tool import Input, Output, Part
+from backstory.tools.tool import Input, Moment, Output, Part
 
 # Far above any invoice, far below what BIGINT sums of it overflow.
 _MAX_CENTS = 10_000_000_000
@@ -58,14 +58,14 @@ class CreateJob(Input):
         ),
     ] = None
     scheduled_start: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Field(
             description="Begin of the agreed window, with time zone.",
             examples=["2026-06-03T09:00:00-05:00"],
         ),
     ] = None
     scheduled_end: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Field(
             description="End of the agreed window, with time zone.",
             examples=["2026-06-03T11:00:00-05:00"],
@@ -256,7 +256,7 @@ class RecordJobEvent(Input):
         ),
     ]
     occurred_at: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Field(
             description="When it happened, with time zone; now when left out, never in the future.",
             examples=["2026-06-03T09:12:00-05:00"],
@@ -274,14 +274,14 @@ class RecordJobEvent(Input):
         ),
     ] = None
     scheduled_start: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Field(
             description="Begin of the new window, with time zone.",
             examples=["2026-06-05T09:00:00-05:00"],
         ),
     ] = None
     scheduled_end: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Field(
             description="End of the new window, with time zone.",
             examples=["2026-06-05T11:00:00-05:00"],

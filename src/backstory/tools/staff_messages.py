@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import orjson
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy import Connection
 
 from backstory.errors import Refused, UsageError
@@ -17,7 +17,7 @@ from backstory.search import text as search
 from backstory.search.snippet import shown
 from backstory.store import conversations as store
 from backstory.tools.staff_customers import text
-from backstory.tools.tool import Input, Output, Part
+from backstory.tools.tool import Input, Moment, Output, Part
 
 _HITS, _MESSAGES = 10, 50
 _NAME, _TEXT, _PAYLOAD = 200, 2_000, 10_000
@@ -60,14 +60,14 @@ class SearchMessages(Input):
         Field(description="Only of the lead with this id in your own system.", examples=["lead-7"]),
     ] = None
     since: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Field(
             description="From this moment on, with time zone.",
             examples=["2026-06-01T00:00:00-05:00"],
         ),
     ] = None
     until: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         Field(
             description="Before this moment, with time zone.",
             examples=["2026-07-01T00:00:00-05:00"],

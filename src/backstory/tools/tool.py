@@ -2,9 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+
+
+def _within_reach(given: datetime) -> datetime:
+    """Refuse what is before the year 1 or after 9999 in UTC: it could be kept, and never read."""
+    try:
+        given.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("no calendar reaches that far in UTC") from None
+    return given
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_within_reach)]
 
 
 class Input(BaseModel):

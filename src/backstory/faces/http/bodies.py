@@ -2,12 +2,16 @@
 
 import json
 import math
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from backstory.errors import UsageError
+from backstory.faces.http.problems import WrongMediaType
 
 JSON = "application/json"
 
@@ -27,8 +31,35 @@ class NotJson(UsageError):
     """The body is not what this address takes."""
 
 
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def body_of(model: type[_Model]) -> Callable[[Request], Awaitable[_Model]]:
+    """Return what reads a body as `model`, for `Depends`; it raises as the other ways do.
+
+    FastAPI's own reading refuses what is no JSON before it asks who it is from, and otherwise.
+    """
+
+    async def read(request: Request) -> _Model:
+        found = await json_object(request)
+        try:
+            return model.model_validate(found)
+        except ValidationError as wrong:
+            errors = wrong.errors(include_url=False, include_context=False, include_input=False)
+            told = [each | {"loc": ("body", *each["loc"])} for each in errors]
+            raise RequestValidationError(told) from None
+
+    return read
+
+
+def described(model: type[BaseModel]) -> dict[str, Any]:
+    """Return what OpenAPI says of a body that `body_of` reads."""
+    schema = model.model_json_schema()
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
+
+
 async def json_object(request: Request) -> dict[str, Any]:
-    """Return the body as a JSON object; raises NotJson."""
+    """Return the body as a JSON object; raises NotJson, WrongMediaType."""
     require_json(request)
     found = read_json(await request.body())
     if not isinstance(found, dict):
@@ -37,10 +68,10 @@ async def json_object(request: Request) -> dict[str, Any]:
 
 
 def require_json(request: Request) -> None:
-    """Raise NotJson unless the body says that it is JSON."""
+    """Raise WrongMediaType unless the body says that it is JSON."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != JSON:
-        raise NotJson(f"The body has to be JSON, and say so: Content-Type: {JSON}.")
+        raise WrongMediaType(f"The body has to be JSON, and say so: Content-Type: {JSON}.")
 
 
 def read_json(body: bytes, *, exactly: bool = False) -> Any:
@@ -51,9 +82,13 @@ def read_json(body: bytes, *, exactly: bool = False) -> Any:
         except orjson.JSONDecodeError:
             pass  # half a surrogate pair, perhaps: the standard library takes it
     try:
-        return json.loads(body, parse_constant=_no_constant, parse_float=_finite)
+        return json.loads(
+            body.decode("utf-8-sig"), parse_constant=_no_constant, parse_float=_finite
+        )
     except (ValueError, RecursionError) as bad:
-        raise NotJson("The body is not JSON, or nested too deeply.") from bad
+        raise NotJson(
+            "The body is not JSON in UTF-8, is nested too deeply, or has a number out of range."
+        ) from bad
 
 
 def _finite(digits: str) -> float:

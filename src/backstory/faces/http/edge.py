@@ -38,7 +38,10 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        answer = _Answer(send)
+        answer, method = _Answer(send), scope["method"]
+        if method == "HEAD":
+            # What there is to get has a head; the server leaves the body out.
+            scope = {**scope, "method": "GET"}
         try:
             await self._limited(scope, receive, answer.send)
         except ClientDisconnect:
@@ -51,7 +54,7 @@ class Edge:
         finally:
             status = answer.status or _CLIENT_GONE
             seconds = perf_counter() - started
-            self._metrics.request(scope["method"], _route(scope), status, seconds)
+            self._metrics.request(method, _route(scope), status, seconds)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         most = self._largest(scope["path"])

@@ -89,7 +89,7 @@ class EventsRecorded(BaseModel):
     response_model=EventRecorded | EventsRecorded,
     responses={
         200: {"model": EventRecorded | EventsRecorded, "description": "Nothing new."},
-        **problems(400, 401, 413, 422, 429, 503),
+        **problems(400, 401, 413, 415, 422, 429, 503),
     },
     openapi_extra={"requestBody": _BODY},
 )

@@ -17,6 +17,7 @@ from backstory.errors import (
     BackstoryError,
     NotAllowed,
     NotRecognized,
+    RecordRefused,
     Refused,
     Transient,
     UsageError,
@@ -66,6 +67,10 @@ class TooMuch(BackstoryError):
         self.seconds = seconds
 
 
+class WrongMediaType(BackstoryError):
+    """The body does not say that it is what this address takes."""
+
+
 class NotFound(BackstoryError):
     """There is nothing of that name, or nothing that the caller may see."""
 
@@ -75,6 +80,7 @@ _ERRORS: tuple[tuple[type[BackstoryError], int, dict[str, str] | None], ...] = (
     (NotRecognized, 401, _BEARER),
     (NotAllowed, 403, None),
     (NotFound, 404, None),
+    (WrongMediaType, 415, None),
     (UsageError, 400, None),
     (Transient, 503, {"Retry-After": "1"}),
 )
@@ -113,6 +119,8 @@ def of_error(error: BackstoryError) -> Response:
     """Return the problem for an error that was raised on purpose."""
     if isinstance(error, Refused):
         return of_refusal({"outcome": error.outcome, "message": error.message}, str(error))
+    if isinstance(error, RecordRefused):
+        return problem(400, "The database cannot hold or look for these values.")
     for kind, status, headers in _ERRORS:
         if isinstance(error, kind):
             return problem(status, str(error), headers=headers)
@@ -151,7 +159,11 @@ async def _of_http(request: Request, error: Exception) -> Response:
         405: f"{request.method[:20]} is not possible here.",
     }
     detail = words.get(error.status_code, str(error.detail))
-    return problem(error.status_code, detail, headers=error.headers)
+    headers = dict(error.headers or {})
+    if "GET" in headers.get("allow", headers.get("Allow", "")):
+        # The edge makes a GET of a HEAD.
+        headers = {"Allow": f"{headers.get('allow', headers.get('Allow'))}, HEAD"}
+    return problem(error.status_code, detail, headers=headers)
 
 
 async def _of_validation(_request: Request, error: Exception) -> Response:

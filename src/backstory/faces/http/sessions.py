@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from backstory.faces.http.bodies import Json, whole_number
+from backstory.faces.http.bodies import Json, body_of, described, whole_number
 from backstory.faces.http.callers import Key
 from backstory.faces.http.problems import not_found, problems
 from backstory.faces.http.service import service_of
@@ -55,9 +55,12 @@ class SessionOpened(BaseModel):
     "/v1/sessions",
     status_code=HTTPStatus.CREATED,
     response_model=SessionOpened,
-    responses=problems(400, 401, 404, 413, 422, 429, 503),
+    responses=problems(400, 401, 404, 413, 415, 422, 429, 503),
+    openapi_extra=described(OpenSession),
 )
-def open_session(request: Request, key: Key, asked: OpenSession) -> Json:
+def open_session(
+    request: Request, key: Key, asked: Annotated[OpenSession, Depends(body_of(OpenSession))]
+) -> Json:
     """Open a session for a lead; nothing an agent says in it can change whom it concerns.
 
     A lead without an open conversation gets one.

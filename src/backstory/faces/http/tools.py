@@ -57,8 +57,8 @@ def tool_routes(*, memory_enabled: bool) -> APIRouter:
             operation_id=tool.name,
             summary=tool.title,
             description=tool.description,
-            responses=_answers(tool) | problems(400, 401, 404, 409, 413, 422, 429, 503),
-            openapi_extra={"requestBody": body_of(tool)},
+            responses=_answers(tool) | problems(400, 401, 404, 409, 413, 415, 422, 429, 503),
+            openapi_extra={"requestBody": input_of(tool)},
         )
     router.add_api_route(
         "/v1/tools/{name}", call_unknown, methods=["POST"], include_in_schema=False
@@ -122,7 +122,7 @@ def answered(service: Service, answer: Answer) -> Response:
 # --- what OpenAPI says -----------------------------------------------------------------------
 
 
-def body_of(tool: Tool) -> dict[str, Any]:
+def input_of(tool: Tool) -> dict[str, Any]:
     """Return what OpenAPI says of a tool's input."""
     return {"required": True, "content": {JSON: {"schema": _nullable(input_schema(tool))}}}
 

@@ -10,10 +10,12 @@ import orjson
 from anyio.to_thread import run_sync
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from backstory.errors import NotRecognized, Transient
+from backstory.faces.mcp.messages import Misformed, put_right
 from backstory.faces.mcp.server import FOR_AGENTS, FOR_STAFF, Request, server_for
 from backstory.tools.staff import Staff
 from backstory.tools.toolset import Toolset
@@ -25,6 +27,7 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 # The longest description a tool takes is 2,000 characters; nothing a tool takes comes near.
 _MAX_BODY = 256 * 1024
 _TOOLSET = "backstory.toolset"
+_JSON = "application/json"
 
 
 def _no_wait(_token: str) -> float:
@@ -69,8 +72,16 @@ class McpApp:
         if isinstance(found, Response):
             await found(scope, receive, send)
             return
+        try:
+            body = await _body(Headers(scope=scope), receive)
+        except Misformed as wrong:
+            answer = wrong.answer.model_dump(by_alias=True)
+            body = Response(orjson.dumps(answer), 400, media_type=_JSON)
+        if isinstance(body, Response):
+            await body(scope, receive, send)
+            return
         manager = self._staff if isinstance(found, Staff) else self._agents
-        await manager.handle_request({**scope, _TOOLSET: found}, receive, send)
+        await manager.handle_request({**scope, _TOOLSET: found}, _again(body, receive), send)
 
     async def _toolset_or_refusal(self, scope: Scope) -> Toolset | Response:
         headers = Headers(scope=scope)
@@ -101,6 +112,37 @@ class McpApp:
             return _problem(
                 503, "The database does not answer at the moment.", {"Retry-After": "1"}
             )
+
+
+async def _body(headers: Headers, receive: Receive) -> bytes | Response:
+    """Return the body of a request, fit to be read, or a refusal; raises Misformed."""
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+        return _problem(415, f"The body has to be JSON, and say so: Content-Type: {_JSON}.")
+    announced = headers.get("content-length", "")
+    size = int(announced) if announced.isdecimal() else 0
+    body, more = b"", True
+    while more and size <= _MAX_BODY:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more, size = message.get("more_body", False), max(size, len(body))
+    if size <= _MAX_BODY:
+        return put_right(body)
+    close = {"Connection": "close"}
+    return _problem(413, f"The body of such a request has at most {_MAX_BODY:,} bytes.", close)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return a `receive` that gives a body that was read already, then what comes after it."""
+    left = [body]
+
+    async def receive_again() -> Message:
+        if left:
+            return {"type": "http.request", "body": left.pop(), "more_body": False}
+        return await receive()
+
+    return receive_again
 
 
 def _manager(instructions: str) -> StreamableHTTPSessionManager:

@@ -68,13 +68,13 @@ LEFT JOIN customer_addresses a ON a.id = j.service_address_id AND a.customer_id 
 WHERE j.customer_id = CAST(:customer_id AS uuid) AND j.id = CAST(:id AS uuid);
 
 -- name: twin_job
--- Find a job of the same title that was opened in this conversation since a moment.
+-- Find a job of the same title, not closed, that was opened in this conversation since a moment.
 SELECT j.id FROM jobs j
 WHERE j.customer_id = CAST(:customer_id AS uuid)
   AND j.conversation_id IS NOT DISTINCT FROM CAST(:conversation_id AS uuid)
   AND j.lead_id = CAST(:lead_id AS uuid)
   AND lower(j.title) = lower(CAST(:title AS text))
-  AND j.created_at > CAST(:since AS timestamptz) AND j.status <> 'canceled'
+  AND j.created_at > CAST(:since AS timestamptz) AND j.status NOT IN ('canceled', 'completed')
 ORDER BY j.created_at DESC LIMIT 1;
 
 -- name: insert_job
