@@ -1,5 +1,7 @@
 """Embedding as a run: planned, repeated, stopped, resumed, taken back; one model after another."""
 
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -16,6 +18,7 @@ from backstory.errors import Interrupted, ModelUnreachable, RunError
 from backstory.memory import summaries
 from backstory.memory.summary_writers import Extractive
 from backstory.model import RunStatus, RunWish
+from backstory.runs.claim import is_interrupted
 from backstory.runs.run import get_run
 from backstory.search import embed_run
 from backstory.search.embed_local import LocalEmbedder
@@ -153,6 +156,72 @@ def interrupted_at(done):
             raise KeyboardInterrupt
 
     return listen
+
+
+KILLABLE = """
+import sys, time
+from pathlib import Path
+from backstory.search import embed_run
+from backstory.search.embed_local import LocalEmbedder
+from backstory.store.engine import Database
+
+url, home, model = sys.argv[1:]
+
+class Stuck(LocalEmbedder):
+    calls = 0
+
+    def embed(self, texts, *, asking=False):
+        if len(texts) > 1:
+            self.calls += 1
+        if self.calls == 2:
+            time.sleep(600)
+        return super().embed(texts, asking=asking)
+
+embed_run.start(Database.open(url, "backstory"), Path(home), Stuck(Path(model)))
+"""
+
+
+def test_a_run_that_is_killed_goes_on_where_it_was(database, tmp_path, tiny, database_url):
+    """In its second batch, without a word; what is committed stays, and nothing comes twice."""
+    model = tiny._directory
+    process = subprocess.Popen([sys.executable, "-c", KILLABLE, database_url, tmp_path, model])
+    try:
+        deadline = time.monotonic() + 60
+        while len(vectors(database)) < embed_run.BATCH:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.kill()
+        process.wait()
+    kept = vectors(database)
+    assert len(kept) == embed_run.BATCH
+    assert serving(database) is None
+    with database.engine.connect() as connection:
+        run = get_run(connection, "last")
+        assert run.status is RunStatus.RUNNING
+        gone_by = time.monotonic() + 10
+        while not is_interrupted(connection, run):
+            assert time.monotonic() < gone_by
+            connection.rollback()
+            time.sleep(0.05)
+    report = embed_run.resume(database, "last", tiny)
+    assert (report.run_id, report.embedded) == (str(run.id), MESSAGES)
+    found = vectors(database)
+    assert set(kept) < set(found)
+    assert len(found) == MESSAGES
+    assert serving(database) == tiny.name
+
+
+def test_a_batch_that_takes_its_time_keeps_its_claim(database, tmp_path, tiny, monkeypatch):
+    """A lease of 30 seconds is renewed while the model is at a batch of long texts."""
+    monkeypatch.setattr(embed_run, "_RENEW_SECONDS", 0.05)
+    renewed = []
+    keep = embed_run.renew
+    monkeypatch.setattr(embed_run, "renew", lambda *given: renewed.append(1) or keep(*given))
+    embed_run.start(database, tmp_path, Failing(tiny, 0, lambda: time.sleep(0.5)))
+    # One for each of three reads; the others while it waited.
+    assert len(renewed) > 6
 
 
 def test_a_run_hears_that_it_shall_pause(database, tmp_path, tiny):
