@@ -101,14 +101,14 @@ def test_over_stdio_every_request_that_has_an_id_is_answered(database_url, tmp_p
     terminal = Terminal(database_url, tmp_path / "home")
     process = terminal.begin("mcp", "--lead", "ana-2", stdin=subprocess.PIPE)
     asked = [HELLO, READY, *MISFORMED, "garbage", "[" * 50_000, CALL % CUT, CALL % BEYOND]
-    last = '{"jsonrpc":"2.0","id":"last","method":"ping"}'
-    out, err = process.communicate("".join(f"{each}\n" for each in [*asked, last]), timeout=60)
-    assert process.returncode == 0, err
+    process.stdin.write("".join(f"{each}\n" for each in asked))
+    process.stdin.flush()
+    expected = [number for number in MISFORMED.values() if number is not None]
+    answers = [json.loads(process.stdout.readline()) for _ in [HELLO, *expected, CUT, BEYOND]]
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, ""), err
     assert "Traceback" not in err
-    answers = [json.loads(line) for line in out.splitlines()]
-    refused = [each["id"] for each in answers if "error" in each]
-    assert refused == [number for number in MISFORMED.values() if number is not None]
+    assert answers[0]["id"] == 1
+    assert [each["id"] for each in answers if "error" in each] == expected
     calls = [each["result"] for each in answers if each["id"] == 7]
     assert sorted(bool(each.get("isError")) for each in calls) == [False, True]
-    assert answers[0]["id"] == 1
-    assert "last" in {each["id"] for each in answers}

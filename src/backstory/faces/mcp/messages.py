@@ -15,6 +15,7 @@ from mcp.types import ErrorData, JSONRPCError, jsonrpc_message_adapter
 from pydantic import ValidationError
 
 _INVALID_REQUEST = -32600
+_NO_JSON = "json_invalid"
 _FORM = (
     "Send one JSON-RPC 2.0 message at a time, an object with `jsonrpc`, `method`, `params` where "
     "the method takes some, and for an answer `id`, a text or a whole number."
@@ -55,14 +56,14 @@ def put_right(raw: bytes) -> bytes:
 
 def reread(wrong: Exception) -> SessionMessage:
     """Return a message that the SDK did not read, from what it says of it; raises Misformed."""
-    sent = [each["input"] for each in wrong.errors()] if isinstance(wrong, ValidationError) else []
+    said = wrong.errors() if isinstance(wrong, ValidationError) else []
     try:
-        # No JSON to its reader, or of another form: then one of the parts it names is the whole.
-        message = _read(sent[0]) if sent and isinstance(sent[0], str) else None
+        message = next((_read(each["input"]) for each in said if each["type"] == _NO_JSON), None)
     except (ValueError, RecursionError):
         raise Misformed from None
     if message is None:
-        message = next((each for each in sent if isinstance(each, Mapping)), None)
+        # It was read, and is of no form: one of the parts that are named is the whole.
+        message = next((each["input"] for each in said if isinstance(each["input"], dict)), None)
     given = _formed(message)
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_python(given, by_name=False))
