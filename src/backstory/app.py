@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from backstory.config import DEFAULT_SCHEMA, Settings
 from backstory.errors import SchemaMismatch, UsageError
+from backstory.extract.line_rules import LineRules, load_rules
 from backstory.live.reading import Event, LiveOptions
 from backstory.live.record import record_event
 from backstory.live.writing import Recorded
@@ -115,6 +116,8 @@ class App:
 
         The first call makes our schema, or brings it up to date.
         """
+        options = options or LiveOptions()
+        options = replace(options, lines=options.lines or self.lines)
         return record_event(self._upgraded, event, options=options)
 
     def context(self, lead: str | UUID, query: str, *, budget: int = DEFAULT_BUDGET) -> ContextPack:
@@ -136,6 +139,11 @@ class App:
         given = self.settings
         key = given.embedding_key.get_secret_value() if given.embedding_key else None
         return EmbeddingSettings(given.embedding_model, given.embedding_url, key)
+
+    @cached_property
+    def lines(self) -> LineRules:
+        """The rules by which events read as a line: ours, after those of the settings' file."""
+        return load_rules(self.settings.line_rules)
 
     @property
     def chat(self) -> ChatSettings:

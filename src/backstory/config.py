@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     `chat_url` (BACKSTORY_CHAT_URL): an OpenAI-compatible service with a language model,
     `chat_model`, and a key, `chat_key`; without both nobody is asked. No run makes more than
     `chat_calls` calls or spends more than `chat_tokens` tokens.
+    `line_rules` (BACKSTORY_LINE_RULES): a TOML file of your own rules by which events read as a
+    line; they go before ours.
     """
 
     model_config = SettingsConfigDict(env_prefix="BACKSTORY_", frozen=True, extra="ignore")
@@ -44,6 +46,7 @@ class Settings(BaseSettings):
     chat_url: str | None = Field(default=None)
     chat_model: str | None = Field(default=None)
     chat_key: SecretStr | None = Field(default=None)
+    line_rules: Path | None = Field(default=None)
     chat_calls: int = Field(default=500, ge=0)
     chat_tokens: int = Field(default=1_000_000, ge=0)
 
@@ -56,6 +59,11 @@ class Settings(BaseSettings):
     @classmethod
     def _blank_is_none(cls, url: str | None) -> str | None:
         return url or None
+
+    @field_validator("line_rules", mode="before")
+    @classmethod
+    def _blank_is_no_file(cls, path: object) -> object:
+        return path or None
 
     @field_validator("home")
     @classmethod

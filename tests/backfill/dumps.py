@@ -12,7 +12,7 @@ from backstory.store.tables import Base
 Dump = dict[str, list[str]]
 
 # What a run says of itself, and what is only there to get through it.
-LEDGERS = frozenset({"backfill_runs", "run_partitions"})
+LEDGERS = frozenset({"backfill_runs", "line_rules", "run_partitions"})
 # Columns that hold a clock or name a run: two runs differ in these and in nothing else.
 RUNS = ("run_id", "resolved_run_id")
 CLOCKS = {

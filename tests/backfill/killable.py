@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine
@@ -70,12 +70,19 @@ class Journey:
         """Do it here, in this process."""
         self.sizes.apply()
         if self.death is not None:
-            _die_at(self.death)
+            die_at(self.death)
         database = Database.open(self.url, SCHEMA)
         if self.options is None:
             journey.resume(database, "last")
         else:
             journey.start(database, self.home, self.options)
+
+
+class Travel(Protocol):
+    """What a process does, from its beginning to its end or its death; it can be pickled."""
+
+    def travel(self) -> None:
+        """Do it here, in this process."""
 
 
 class Forks:
@@ -84,13 +91,13 @@ class Forks:
     def __init__(self, server: "subprocess.Popen[bytes]") -> None:
         self._server = server
 
-    def begin(self, travel: Journey) -> int:
+    def begin(self, travel: Travel) -> int:
         """Start a process; return its id."""
         return self._ask(b"fork " + base64.b64encode(pickle.dumps(travel)))
 
-    def end(self, travel: Journey | int) -> int:
+    def end(self, travel: Travel | int) -> int:
         """Wait for a process to end; return its exit code, -9 when it was killed."""
-        process = self.begin(travel) if isinstance(travel, Journey) else travel
+        process = travel if isinstance(travel, int) else self.begin(travel)
         return self._ask(b"wait %d" % process)
 
     def _ask(self, what: bytes) -> int:
@@ -143,7 +150,8 @@ def _become(travel: Journey) -> None:
     os._exit(code)
 
 
-def _die_at(death: Death) -> None:
+def die_at(death: Death) -> None:
+    """Kill this process when it commits."""
     commits = 0
 
     @event.listens_for(Engine, "commit")

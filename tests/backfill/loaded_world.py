@@ -22,7 +22,7 @@ from backstory.store.tables import Base
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGUN = datetime(2026, 5, 1, tzinfo=UTC)
 # What a rollback keeps: the story of the runs, and of what we did.
-LEDGERS = {"backfill_runs", "run_partitions", "run_changes"}
+LEDGERS = {"backfill_runs", "line_rules", "run_partitions", "run_changes"}
 _files = itertools.count()
 
 Line = Mapping[str, Any] | bytes

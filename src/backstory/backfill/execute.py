@@ -93,6 +93,7 @@ class Writer:
     sources: Sequence[Source]
     listed: bool
     retry_options: Mapping[str, Any]
+    line_rules: str
     first_load: bool
     committed: Callable[[Counts], None]
     # A rehearsal puts savepoints of one transaction in the place of transactions.
@@ -105,6 +106,7 @@ class Writer:
             run_id=self.run_id.bytes,
             source=SOURCE_BACKFILL,
             created_by=CREATED_BY,
+            line_rules=self.line_rules,
         )
         self._ledger = LedgerRows(
             self.log,
@@ -183,8 +185,7 @@ class Writer:
             key = page[0][0]
             heed(self.connection, claim)
             more = self._salvage(page, later)
-            # The lead is counted with its first page.
-            add(counts, more | {"leads_seen": 0} if counts else more)
+            _add_page(counts, more)
         return counts, key
 
     # -- a transaction -------------------------------------------------------------------------
@@ -267,14 +268,14 @@ class Writer:
         middle = len(records) // 2
         counts = self._salvage(records[:middle], later)
         more = self._salvage(records[middle:], later)
-        return add(counts, more | {"leads_seen": 0})
+        return _add_page(counts, more)
 
     def _quarantine_refused(self, record: Record, refusal: RecordRefused) -> Counts:
         left = refused(record, refusal.code, str(refusal))
         row = self._ledger.quarantined(left, 0, QuarantineStage.WRITE)
         return {
             "records": 1,
-            "leads_seen": 1,
+            "leads_seen": len(self._facts.leads([record[0]])),
             "quarantined": 1,
             "quarantine_rows": store.add_quarantine(self.connection, [row]),
         }
@@ -305,6 +306,13 @@ class Writer:
             if left.raw is None:
                 add(counts, {"skipped": {left.reason: 1}})
         return counts
+
+
+def _add_page(counts: Counts, more: Counts) -> Counts:
+    """Add what another page of the same lead came to; the lead itself is counted once."""
+    once = counts.get("leads_seen", 0) or more["leads_seen"]
+    add(counts, more)["leads_seen"] = once
+    return counts
 
 
 _UNIQUE = "23505"

@@ -34,6 +34,7 @@ from backstory.runs.journey import check_mode, lead_run
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run
 from backstory.store.engine import Database, parse_url, translated
+from backstory.store.lines import keep_rules
 from backstory.store.linking import LinkOutcome, link_leads
 from backstory.store.quarantine import reopen_untaken
 from backstory.store.statements import sql
@@ -98,6 +99,7 @@ def begin(
                 options=options.as_json() | _without_secrets(options),
                 spill_dir=directory,
             )
+            keep_rules(connection, options.rules)
             if also is not None:
                 also(connection)
     except BaseException:

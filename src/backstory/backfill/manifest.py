@@ -25,6 +25,8 @@ PARTITION_BYTES = 3 * 1024 * 1024
 MAX_PARTITIONS = 1024
 SEGMENT_BYTES = 2 * 1024 * 1024
 SEGMENTS_PER_WORKER = 4
+# To be raised when the records in spill files change.
+SPILL_FORM = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Manifest:
     partitions: int
     fingerprints: list[str]
     boot: str
+    spill_form: int = SPILL_FORM
 
     def save(self, directory: Path) -> None:
         """Write the manifest into the run's directory."""
@@ -61,6 +64,12 @@ class Manifest:
                 f"{run.spill_dir}, and they cannot be read here: cancel it and start the same "
                 "backfill anew. What it wrote stays and is not written twice."
             ) from gone
+        if vars(manifest).get("spill_form") != SPILL_FORM:
+            raise RunError(
+                f"Run {runs.short_id(run.id)} was begun by another version of Backstory, whose "
+                "working files this one cannot read: cancel it and start the same backfill anew. "
+                "What it wrote stays and is not written twice."
+            )
         return manifest
 
 
@@ -157,4 +166,5 @@ def read_task(manifest: Manifest, directory: Path, known: Path | None, erased: K
         unknown_actor=UNKNOWN_ACTOR[options.unknown_actor],
         known=known,
         erased=erased,
+        lines=options.rules,
     )

@@ -10,6 +10,7 @@ import phonenumbers
 from backstory.audit.connect import is_url
 from backstory.audit.source import Kind, mapping_for
 from backstory.errors import UsageError
+from backstory.extract.line_rules import LineRules, our_rules
 from backstory.model import OWN_LOG, Role, RunMode
 
 DEFAULT_LOG = "audit"
@@ -23,7 +24,8 @@ class BackfillOptions:
 
     `columns` maps a field of ours to the source's name for it; `assume_tz` is the zone of times
     that name none; `region` that of phone numbers without a country; a phone or e-mail shared by
-    more than `hub_limit` otherwise unconnected identities links nobody.
+    more than `hub_limit` otherwise unconnected identities links nobody; `lines` are the rules by
+    which events are rendered, None for ours.
     """
 
     audit: tuple[str, ...]
@@ -40,6 +42,12 @@ class BackfillOptions:
     hub_limit: int = DEFAULT_HUB_LIMIT
     mode: RunMode = RunMode.BACKFILL
     listed: bool = False
+    lines: LineRules | None = None
+
+    @property
+    def rules(self) -> LineRules:
+        """The rules by which events are rendered."""
+        return self.lines or our_rules()
 
     def check(self) -> "BackfillOptions":
         """Return these options, normal and possible; raise UsageError otherwise."""
@@ -78,14 +86,9 @@ class BackfillOptions:
         return mapping_for(kind, self.columns)
 
     def as_json(self) -> dict[str, Any]:
-        """Return these options as JSON; `from_json` reads them again."""
-        return asdict(self) | {"columns": dict(self.columns)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "BackfillOptions":
-        """Return the options that `as_json` wrote."""
-        lists = {name: tuple(values[name]) for name in ("audit", "leads")}
-        return cls(**{**values, **lists, "mode": RunMode(values["mode"])})
+        """Return these options as JSON; of the rules only the name."""
+        written = asdict(replace(self, lines=None))
+        return written | {"columns": dict(self.columns), "lines": self.rules.name}
 
 
 _MOST_WORKERS = 64

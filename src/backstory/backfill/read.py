@@ -16,6 +16,7 @@ from backstory.backfill.fit import Look
 from backstory.backfill.spill import Spill, SpillWriter
 from backstory.extract.erased import Erased
 from backstory.extract.judge import Judge, Keys, Left
+from backstory.extract.line_rules import LineRules, our_rules
 from backstory.model import Role
 
 SOURCE_SHIFT = 40
@@ -58,6 +59,7 @@ class ReadTask:
     unknown_actor: Role | None
     known: Path | None
     erased: Keys = field(default_factory=Erased)
+    lines: LineRules = field(default_factory=our_rules)
 
 
 @dataclass
@@ -91,6 +93,7 @@ def read_segment(
         unknown_actor=task.unknown_actor,
         known=KnownLeads.load(task.known) if task.known else None,
         erased=task.erased,
+        lines=task.lines,
     )
     look = Look(source.columns, first=segment.start == 0)
     base = segment.source << SOURCE_SHIFT

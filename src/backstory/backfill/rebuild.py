@@ -14,9 +14,11 @@ from sqlalchemy import Connection, Row
 
 from backstory.audit.event import AuditEvent
 from backstory.extract.identity import conversation_id, message_id
+from backstory.extract.line_rules import LineRules
 from backstory.extract.messages import Projection, project, role_of
 from backstory.extract.parse import Unreadable, microseconds, strict_json
 from backstory.model import CREATED_BY, SOURCE_BACKFILL, Role
+from backstory.store.lines import kept_rules
 from backstory.store.statements import sql
 
 FINDINGS_KEPT = 100
@@ -44,11 +46,15 @@ class Finding:
 
 @dataclass
 class SampleResult:
-    """How much was rebuilt, how many fields differ, and the first of them."""
+    """How much was rebuilt, how many fields differ, and the first of them.
+
+    Lines of `unchecked_lines` were made by rules that are not here, or as lines were made then.
+    """
 
     conversations: int = 0
     messages: int = 0
     differences: int = 0
+    unchecked_lines: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -73,20 +79,50 @@ def _shown(value: object) -> str:
 def rebuild_sample(connection: Connection, sample: int, *, seed: str = "") -> SampleResult:
     """Rebuild `sample` conversations, drawn by a hash of seed and id, and return what differs."""
     result = SampleResult()
+    lines = _Lines(connection, result)
     drawn = {"sample": sample, "seed": seed}
     for conversation in connection.execute(sql("sampled_conversations"), drawn).all():
         result.conversations += 1
-        _rebuild(connection, conversation, result)
+        _rebuild(connection, conversation, result, lines)
     return result
 
 
-def _rebuild(connection: Connection, conversation: Record, result: SampleResult) -> None:
+@dataclass
+class _Lines:
+    """Makes lines again by the rules that made them: not by those of today."""
+
+    connection: Connection
+    result: SampleResult
+    _rules: dict[str, LineRules | None] = field(default_factory=dict)
+
+    def differ(
+        self, row: Record, event: AuditEvent, projection: Projection
+    ) -> Iterator[Difference]:
+        """Yield the line if it is not what its rules make of the record."""
+        name = row.line_rules
+        if name is None:
+            yield from [("line", None, row.line)] if row.line is not None else []
+            return
+        if name not in self._rules:
+            self._rules[name] = kept_rules(self.connection, name)
+        rules = self._rules[name]
+        if rules is None:
+            self.result.unchecked_lines += 1
+            return
+        expected = rules.line(event, projection) or None
+        if expected != row.line:
+            yield "line", expected, row.line
+
+
+def _rebuild(
+    connection: Connection, conversation: Record, result: SampleResult, lines: _Lines
+) -> None:
     said = _Times(conversation.run_id)
     wanted = {"lead_id": conversation.lead_id, "conversation_id": conversation.id}
     paged = {"yield_per": _AT_ONCE}
     for row in connection.execute(sql("sampled_records"), wanted, execution_options=paged):
         result.messages += row.id is not None
-        for difference in _differences(conversation, row, said):
+        for difference in _differences(conversation, row, said, lines):
             result.note(conversation.id, f"{row.log}/{row.audit_id}", difference)
     for difference in _in_conversation(conversation, said):
         result.note(conversation.id, None, difference)
@@ -110,14 +146,17 @@ class _Times:
             self.last_incoming = moment
 
 
-def _differences(conversation: Record, row: Record, said: _Times) -> Iterator[Difference]:
+def _differences(
+    conversation: Record, row: Record, said: _Times, lines: _Lines
+) -> Iterator[Difference]:
     if row.record_id is None:
         yield "record", None, "a message without a record of this lead"
         return
     # The one thing an option can make of an unknown actor is `system`.
     role = role_of(row.actor) or Role.SYSTEM
     try:
-        projection = project(_event(row), role)
+        event = _event(row)
+        projection = project(event, role)
     except Unreadable as reason:
         yield "payload", "readable", str(reason)
         return
@@ -128,6 +167,7 @@ def _differences(conversation: Record, row: Record, said: _Times) -> Iterator[Di
             yield "message", projection and projection.content, row.content
         return
     yield from _in_message(conversation, row, projection)
+    yield from lines.differ(row, event, projection)
 
 
 def _event(row: Record) -> AuditEvent:

@@ -130,6 +130,7 @@ def _write(
         sources=found.manifest.audit,
         listed=options.listed,
         retry_options=retry_options(options),
+        line_rules=options.rules.name,
         first_load=False,
         committed=committed,
         begin=connection.begin_nested,

@@ -9,6 +9,7 @@ from backstory.backfill import journey
 from backstory.backfill.manifest import make_directory
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.report import Report
+from backstory.extract.line_rules import LineRules
 from backstory.model import RunMode
 from backstory.runs import run as runs
 from backstory.runs.progress import Listener
@@ -17,17 +18,23 @@ from backstory.store.quarantine import raw_records, resolve, retry_groups
 
 
 def retry(
-    database: Database, home: Path, reference: str | None = None, listener: Listener | None = None
+    database: Database,
+    home: Path,
+    reference: str | None = None,
+    listener: Listener | None = None,
+    *,
+    lines: LineRules | None = None,
 ) -> list[Report]:
     """Try the open quarantine again, of one run or all; return a report for each way of reading.
 
     Records that were read with other options (time zone, mapping) make runs of their own. What
-    fails again stays in quarantine; a rollback of the retry puts the rest back there.
+    fails again stays in quarantine; a rollback of the retry puts the rest back there. `lines` are
+    the rules by which events are rendered, None for ours.
     """
     with translated(), database.engine.begin() as connection:
         of_run = runs.get_run(connection, reference).id if reference else None
         groups = retry_groups(connection, of_run)
-    return [_retry(database, home, of_run, group, listener) for group in groups]
+    return [_retry(database, home, of_run, group, listener, lines=lines) for group in groups]
 
 
 def _retry(
@@ -36,6 +43,8 @@ def _retry(
     of_run: uuid.UUID | None,
     group: RowMapping,
     listener: Listener | None,
+    *,
+    lines: LineRules | None,
 ) -> Report:
     run_id = uuid.uuid4()
     directory = make_directory(home, run_id)
@@ -52,6 +61,7 @@ def _retry(
         region=given["region"],
         listed=given["listed"],
         mode=RunMode.RETRY,
+        lines=lines,
     )
 
     def mark(connection: Connection) -> None:

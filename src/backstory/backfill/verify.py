@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 
 from backstory.backfill.gates import GATES, Gate, Severity
 from backstory.backfill.rebuild import SampleResult, rebuild_sample
+from backstory.extract.line_rules import LineRules, our_rules
 from backstory.store.engine import translated
+from backstory.store.lines import extent
 from backstory.store.statements import sql
 
 
@@ -29,10 +31,15 @@ class GateResult:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of all gates, and of the sample if one was asked for."""
+    """What came of all gates, and of the sample if one was asked for.
+
+    `stale_lines` counts events that other rules rendered than those of today, or none yet: nothing
+    is wrong with them, and `backstory render` makes their lines anew.
+    """
 
     gates: list[GateResult]
     sample: SampleResult | None
+    stale_lines: int = 0
 
     @property
     def ok(self) -> bool:
@@ -61,17 +68,19 @@ def verify(
     sample: int = 0,
     seed: str = "",
     gates: Sequence[Gate] = GATES,
+    lines: LineRules | None = None,
 ) -> Verdict:
     """Check every gate from our own tables, and rebuild `sample` conversations from the log.
 
-    `now` is the clock that times in the future are told by; `seed` draws another sample. Reads
-    only, in the caller's transaction.
+    `now` is the clock that times in the future are told by; `seed` draws another sample; `lines`
+    are the rules of today, None for ours. Reads only, in the caller's transaction.
     """
     with translated():
         connection.execute(sql("tune_for_sweep"))
         results = [_check(connection, gate, now) for gate in gates]
         rebuilt = rebuild_sample(connection, sample, seed=seed) if sample else None
-    return Verdict(results, rebuilt)
+        stale = extent(connection, lines or our_rules()).stale
+    return Verdict(results, rebuilt, stale)
 
 
 def _check(connection: Connection, gate: Gate, now: datetime) -> GateResult:

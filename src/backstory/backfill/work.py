@@ -99,6 +99,7 @@ def _do_partition(connection: Connection, work: Work, claim: Claim, told: Told) 
         sources=work.task.sources,
         listed=work.listed,
         retry_options=work.retry_options,
+        line_rules=work.task.lines.name,
         first_load=work.first_load,
         committed=lambda counts: told(counts["records"]),
         begin=connection.begin,

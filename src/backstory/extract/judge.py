@@ -15,6 +15,7 @@ from backstory.audit.event import AuditEvent
 from backstory.audit.rows import Oversized
 from backstory.extract.erased import leads_named
 from backstory.extract.identity import lead_id, message_ids
+from backstory.extract.line_rules import LineRules, our_rules
 from backstory.extract.messages import content_digest, content_hash, project, read_event, role_of
 from backstory.extract.parse import Unreadable, canonical_json, from_microseconds
 from backstory.model import MessageKind, Role, SkipReason
@@ -29,7 +30,8 @@ Record = tuple[Any, ...]
 class Taken(NamedTuple):
     """A record that may become a message; sorted as tuples these are in conversation order.
 
-    Texts are UTF-8 bytes, ready for COPY; `created_us` counts microseconds since 2000.
+    Texts are UTF-8 bytes, ready for COPY; `created_us` counts microseconds since 2000. `line` is
+    empty where no rule fits, None where nothing is to be rendered.
     """
 
     lead_key: bytes
@@ -48,6 +50,7 @@ class Taken(NamedTuple):
     content: bytes
     attachment_text: bytes | None
     replaced: int
+    line: bytes | None
 
     @property
     def moment(self) -> datetime:
@@ -82,8 +85,8 @@ class Judge:
 
     `columns` gives the source's name for a field of ours; `unknown_actor` is the role of actors we
     do not know (None: skipped); `known` are the keys of leads that a record may name (None: any),
-    `erased` those it may not. `replaced` counts characters that could not be stored,
-    `repeated_keys` those that were overwritten.
+    `erased` those it may not; `lines` renders events (None: by our rules). `replaced` counts
+    characters that could not be stored, `repeated_keys` those that were overwritten.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Judge:
         unknown_actor: Role | None = None,
         known: Keys | None = None,
         erased: Keys = frozenset(),
+        lines: LineRules | None = None,
     ) -> None:
         self.replaced = 0
         self.repeated_keys = 0
@@ -103,6 +107,7 @@ class Judge:
         self._unknown = unknown_actor
         self._known = known
         self._erased = erased
+        self._line = (lines or our_rules()).line
         self._lead_key = lru_cache(maxsize=_CACHED_LEADS)(lead_id)
         self._message_id = message_ids(log)
 
@@ -142,6 +147,7 @@ class Judge:
         if message is None:
             return skipped(SkipReason.NO_TEXT, seq, raw, event)
         _, kind, author, content, attachment_text = message
+        line = self._line(event, message)
         written = canonical_json(payload)
         # In the order of `Taken`; a plain tuple, because a million of these are made.
         return (
@@ -161,6 +167,7 @@ class Judge:
             content.encode(),
             None if attachment_text is None else attachment_text.encode(),
             replaced,
+            None if line is None else line.encode(),
         )
 
 

@@ -25,6 +25,7 @@ from backstory.extract.judge import (
     unreadable,
 )
 from backstory.extract.leads import DEFAULT_REGION, LeadRecord, as_lead
+from backstory.extract.line_rules import LineRules, our_rules
 from backstory.extract.messages import as_event
 from backstory.extract.parse import Unreadable, from_microseconds, strict_json
 from backstory.model import OWN_LOG, Role, SkipReason
@@ -41,6 +42,7 @@ class LiveOptions:
 
     `unknown_actor` is the role of actors we do not know, None to skip what they do. With
     `trusting_leads` an event's `lead` holds verified identities; without, it is not looked at.
+    `lines` are the rules by which events are rendered, None for ours.
     """
 
     log: str = DEFAULT_LOG
@@ -50,10 +52,16 @@ class LiveOptions:
     hub_limit: int = HUB_LIMIT
     columns: Mapping[str, str] = field(default_factory=dict)
     trusting_leads: bool = True
+    lines: LineRules | None = None
 
     def __post_init__(self) -> None:
         if self.log == OWN_LOG or not self.log.strip():
             raise UsageError(f"The log cannot be {self.log!r}: choose another name for your log.")
+
+    @property
+    def rules(self) -> LineRules:
+        """The rules by which events are rendered."""
+        return self.lines or our_rules()
 
     @property
     def for_retry(self) -> dict[str, Any]:
@@ -108,6 +116,7 @@ class EventReader:
             options.columns,
             assume_tz=self._zone,
             unknown_actor=options.unknown_actor,
+            lines=options.rules,
         )
 
     def __call__(

@@ -22,6 +22,7 @@ from backstory.model import Channel, EventOutcome, LeadSource, QuarantineStage
 from backstory.store import backfill as store
 from backstory.store.engine import translated
 from backstory.store.ledgers import LedgerRows
+from backstory.store.lines import keep_rules, rules_are_kept
 from backstory.store.linking import link_leads
 from backstory.store.live import (
     Held,
@@ -264,7 +265,15 @@ class _Batch:
         ]
         if not rows:
             return again
-        customers = append_and_commit(self._connection, self._options.log, rows)
+        rules = self._options.rules
+        rendered = any(each.record.line is not None for each in rows)
+        if rendered:
+            keep_rules(self._connection, rules)
+        customers = append_and_commit(
+            self._connection, self._options.log, rows, line_rules=rules.name
+        )
+        if rendered:
+            rules_are_kept(self._connection, rules)
         outcomes = {}
         for record_id, customer in customers.items():
             place = firsts[record_id]

@@ -103,8 +103,12 @@ def take_back(
     *,
     table: str,
     remove: Callable[[Connection, UUID], int],
+    did: str = "removed",
 ) -> int:
-    """Take a run back whose rows `remove` deletes from one table; return how many went."""
+    """Take a run back whose rows `remove` deletes from one table; return how many went.
+
+    `did` is what is written down of them: that they were removed, or restored.
+    """
     with database.engine.connect() as connection, translated():
         with connection.begin():
             run = runs.get_run(connection, reference)
@@ -112,7 +116,7 @@ def take_back(
         with leading(connection, run.id), connection.begin():
             runs.move(connection, runs.get_run(connection, str(run.id)), RunStatus.ROLLED_BACK)
             removed = remove(connection, run.id)
-            told = {"run_id": str(run.id), "removed": {table: removed}}
+            told = {"run_id": str(run.id), did: {table: removed}}
             add_own_audit(
                 connection, run_id=None, action=f"rollback_{mode}", subject=run.id, payload=told
             )

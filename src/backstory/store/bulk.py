@@ -17,6 +17,7 @@ _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
 _length = struct.Struct("!i").pack
 _NULL = _length(-1)
+_NO_LINE = _NULL + _NULL
 _CHUNK_ROWS = 500
 
 AUDIT_COLUMNS = (
@@ -47,6 +48,8 @@ MESSAGE_COLUMNS = (
     "author",
     "content",
     "attachment_text",
+    "line",
+    "line_rules",
     "metadata",
 )
 _AUDIT_HEAD = struct.Struct("!hi16si16si16siqiqi16s")
@@ -72,9 +75,12 @@ class RecordRows:
     in the order of `spill.Taken`; a million go through here, so each costs few steps.
     """
 
-    def __init__(self, *, log: str, run_id: bytes, source: str, created_by: str) -> None:
+    def __init__(
+        self, *, log: str, run_id: bytes, source: str, created_by: str, line_rules: str
+    ) -> None:
         self._log = field(log.encode())
         self._run_id = run_id
+        self._line_rules = field(line_rules.encode())
         self._origin = b',"source":%b,"createdBy":%b' % (
             orjson.dumps(source),
             orjson.dumps(created_by),
@@ -123,15 +129,16 @@ class RecordRows:
         """Yield the `messages` rows of one conversation's records (see MESSAGE_COLUMNS)."""
         join, head, length = b"".join, _MESSAGE_HEAD.pack, _length
         log, run_id, two, told = self._log, self._run_id, self._two, self._told
+        rules = self._line_rules
         for record in records:
             audit_id = record[5]
-            role, kind, author, content, attachment_text, replaced = record[10:16]
+            role, kind, author, content, attachment_text, replaced, line = record[10:17]
             quoted = orjson.dumps(audit_id.decode())
             origin = told(record[7], record[8], replaced)
             yield join(
                 (
                     head(
-                        14, 16, record[3], 16, conversation_id, 16, customer_id, 8, record[2], 8,
+                        16, 16, record[3], 16, conversation_id, 16, customer_id, 8, record[2], 8,
                         record[1], 16, run_id,
                     ),
                     log,
@@ -142,6 +149,7 @@ class RecordRows:
                     length(len(content)),
                     content,
                     _NULL if attachment_text is None else field(attachment_text),
+                    _NO_LINE if line is None else field(line or None) + rules,
                     length(len(_METADATA) + len(quoted) + len(origin)),
                     _METADATA,
                     quoted,

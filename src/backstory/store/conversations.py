@@ -50,7 +50,10 @@ class ConversationHeader:
 
 @dataclass(frozen=True)
 class Message:
-    """One message as it was said; the text is as it came, not yet fit to be shown."""
+    """One message as it was said; the text is as it came, not yet fit to be shown.
+
+    `line` says in short what an event's `content` says as JSON; None where there is none.
+    """
 
     id: uuid.UUID
     audit_id: str
@@ -58,6 +61,7 @@ class Message:
     kind: MessageKind
     author: str | None
     content: str
+    line: str | None
     attachment_text: str | None
     seq: int
     created_at: datetime
@@ -90,12 +94,13 @@ class AuditRecord:
 
 @dataclass(frozen=True)
 class Projection:
-    """The message a record was made into, and where it stands."""
+    """The message a record was made into, and where it stands; `line_rules` made its line."""
 
     message: Message
     conversation_id: uuid.UUID
     customer_id: uuid.UUID
     metadata: dict[str, Any]
+    line_rules: str | None
 
 
 @dataclass(frozen=True)
@@ -205,6 +210,7 @@ def _message(row: Any) -> Message:
         kind=MessageKind(row.kind),
         author=row.author,
         content=row.content,
+        line=row.line,
         attachment_text=row.attachment_text,
         seq=row.seq,
         created_at=row.created_at,
@@ -230,7 +236,9 @@ def _record(row: Any) -> AuditRecord:
 def _projection(row: Any) -> Projection | None:
     if row.message_id is None:
         return None
-    return Projection(_message(row), row.conversation_id, row.customer_id, row.metadata)
+    return Projection(
+        _message(row), row.conversation_id, row.customer_id, row.metadata, row.line_rules
+    )
 
 
 def _as_uuid(raw: bytes) -> uuid.UUID:

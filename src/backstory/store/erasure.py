@@ -152,8 +152,8 @@ _RULES: dict[str, Callable[[Table, Scope], ColumnElement[bool]]] = {
 # What no customer owns; where a customer is named there, `store.redaction` takes the name out.
 NOBODYS = frozenset(
     {
-        *("api_keys", "backfill_runs", "embedding_models", "run_partitions", "signing_keys"),
-        *("tombstones", "tombstone_keys"),
+        *("api_keys", "backfill_runs", "embedding_models", "line_rules", "run_partitions"),
+        *("signing_keys", "tombstones", "tombstone_keys"),
     }
 )
 

@@ -169,14 +169,16 @@ class Placed(NamedTuple):
 
 
 def append_and_commit(
-    connection: Connection, log: str, placed: Sequence[Placed]
+    connection: Connection, log: str, placed: Sequence[Placed], *, line_rules: str
 ) -> Mapping[bytes, uuid.UUID]:
     """Write records and their messages, and commit; return the customers of the new ones, by id.
 
-    A record that somebody else wrote just now, under another lead, is not among them.
+    A record that somebody else wrote just now, under another lead, is not among them. Lines are
+    stamped with the name of the rules that rendered them.
     """
     rows = [_as_row(place, each) for place, each in enumerate(placed)]
-    values = {"log": log, "records": orjson.dumps(rows).decode()}
+    records = orjson.dumps(rows).decode()
+    values = {"log": log, "records": records, "line_rules": line_rules}
     [written] = pipelined(connection, [("append_records", values)], commit=True)
     return {row.id: row.customer_id for row in written}
 
@@ -210,6 +212,7 @@ def _as_row(place: int, placed: Placed) -> dict[str, Any]:
         "author": _text(record.author),
         "content": record.content.decode(),
         "attachment_text": _text(record.attachment_text),
+        "line": _text(record.line),
         "metadata": details,
         "conversation_id": placed.conversation_id.hex(),
     }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from backstory.app import App
     from backstory.config import Settings
+    from backstory.extract.line_rules import LineRules
     from backstory.runs.progress import Listener
 
 DatabaseOption = Annotated[
@@ -80,6 +81,13 @@ class Call:
     def settings(self) -> "Settings":
         """The settings: what the command line gives, else the environment."""
         return _settings(self.given)
+
+    @cached_property
+    def lines(self) -> "LineRules":
+        """The rules by which events read as a line, by the settings."""
+        from backstory.extract.line_rules import load_rules
+
+        return load_rules(self.settings.line_rules)
 
     @cached_property
     def out(self) -> "Console":

@@ -49,7 +49,8 @@ def verify(
     from backstory.faces.cli.checking_views import verdict_view
 
     with call.reading() as connection, call.waiting("Checking"):
-        verdict = gates.verify(connection, now=datetime.now(UTC), sample=sample)
+        now = datetime.now(UTC)
+        verdict = gates.verify(connection, now=now, sample=sample, lines=call.lines)
     call.answer(verdict.as_json(), verdict_view(verdict))
     return ExitCode.DONE if verdict.ok else ExitCode.FINDINGS
 
@@ -117,7 +118,7 @@ def retry_quarantine(call: Call, *, run: OfRun = None) -> ExitCode:
     from backstory.faces.cli.checking_views import retry_view
 
     with call.app() as app, call.progress() as listener:
-        reports = retry(app.for_reading(), app.home, run, listener)
+        reports = retry(app.for_reading(), app.home, run, listener, lines=app.lines)
     call.answer({"runs": [report.as_json() for report in reports]}, retry_view(reports))
     clean = all(report.clean for report in reports)
     return ExitCode.DONE if clean else ExitCode.FINDINGS

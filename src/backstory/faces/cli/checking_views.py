@@ -39,7 +39,17 @@ _RAW_SHOWN = 4_000
 
 def verdict_view(verdict: Verdict) -> RenderableType:
     """Return each gate with its sentence, what it found below it, and the verdict at the end."""
-    return Group(gates_table(verdict), verdict_summary(verdict))
+    shown: list[RenderableType] = [gates_table(verdict), verdict_summary(verdict)]
+    if verdict.stale_lines:
+        stale = counted(verdict.stale_lines, "event")
+        shown.append(
+            hint(
+                f"Other rules than today's rendered {stale}, or none yet: ",
+                ("backstory render", "cyan"),
+                " makes the lines anew.",
+            )
+        )
+    return Group(*shown)
 
 
 def gates_table(verdict: Verdict) -> Table:

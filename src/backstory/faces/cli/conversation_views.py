@@ -1,7 +1,7 @@
 """What a conversation, a list of customers and the trace of a message look like."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -107,7 +107,12 @@ def _day_table(*, ids: bool) -> Table:
 
 
 def said(message: Message) -> Text:
-    """Return the text of a message; an event is dim and short, a photo's words follow."""
+    """Return the text of a message; an event is its line, or dim and short, a photo's words follow.
+
+    What a tool gave back as JSON is its line as well: `trace` shows the JSON.
+    """
+    if message.line is not None:
+        return Text(one_line(message.line), style="dim", overflow="fold")
     if message.kind is MessageKind.EVENT:
         return text((clipped(message.content, _EVENT_SHOWN), "dim"))
     words = Text(plain(message.content).strip(), overflow="fold")
@@ -179,6 +184,13 @@ def trace_view(found: Trace) -> RenderableType:
     )
 
 
+def _line(made: Projection) -> str:
+    """Return the line of a message, and the rules that made it."""
+    if made.message.line is None:
+        return "-" if made.line_rules is None else f"- (no rule of {made.line_rules} fits)"
+    return f"{one_line(made.message.line)} (by the rules {made.line_rules})"
+
+
 def _message_view(made: Projection | None) -> list[RenderableType]:
     if made is None:
         return [hint("This record made no message.")]
@@ -193,7 +205,8 @@ def _message_view(made: Projection | None) -> list[RenderableType]:
                 ("who", who),
                 ("conversation", str(made.conversation_id)),
                 ("customer", str(made.customer_id)),
-                ("text", said(message)),
+                ("text", said(replace(message, line=None))),
+                ("line", _line(made)),
             ]
         ),
     ]

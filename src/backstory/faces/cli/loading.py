@@ -130,6 +130,7 @@ def backfill(
         region=region,
         unknown_actor=unknown_actor,
         allow_empty=allow_empty,
+        lines=call.lines,
     ).check()
     if dry_run:
         return _plan(call, options)
@@ -169,6 +170,7 @@ def resume(
     from backstory.backfill import journey
     from backstory.faces.cli.embedding import resume_embedding
     from backstory.faces.cli.noting import resume_notes
+    from backstory.faces.cli.rendering import resume_rendering
     from backstory.faces.cli.summarizing import resume_summarizing
     from backstory.runs.run import get_run
 
@@ -182,6 +184,8 @@ def resume(
             return resume_summarizing(call, app, str(found.id))
         if found.mode is RunMode.NOTES:
             return resume_notes(call, app, str(found.id))
+        if found.mode is RunMode.RENDER:
+            return resume_rendering(call, app, str(found.id))
         return carry_out(call, lambda told: journey.resume(database, run, told))
 
 

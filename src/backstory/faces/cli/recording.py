@@ -76,7 +76,9 @@ def record(
     from backstory.live.reading import EventReader
     from backstory.live.writing import Writer
 
-    options = _options(log=log, assume_tz=assume_tz, region=region, unknown_actor=unknown_actor)
+    options = _options(
+        call, log=log, assume_tz=assume_tz, region=region, unknown_actor=unknown_actor
+    )
     told: list[dict[str, object]] = []
     outcomes: Counter[str] = Counter()
     with call.app() as app, _opened(file) as stream:
@@ -127,7 +129,9 @@ def _lines(stream: BinaryIO) -> Iterator[list[bytes]]:
         yield [rest]
 
 
-def _options(*, log: str, assume_tz: str, region: str, unknown_actor: str) -> "LiveOptions":
+def _options(
+    call: Call, *, log: str, assume_tz: str, region: str, unknown_actor: str
+) -> "LiveOptions":
     """Return how events are read; the same words are right and wrong as for a backfill."""
     from backstory.backfill.options import UNKNOWN_ACTOR, BackfillOptions
     from backstory.live.reading import LiveOptions
@@ -140,6 +144,7 @@ def _options(*, log: str, assume_tz: str, region: str, unknown_actor: str) -> "L
         unknown_actor=UNKNOWN_ACTOR[checked.unknown_actor],
         assume_tz=checked.assume_tz,
         region=checked.region,
+        lines=call.lines,
     )
 
 
@@ -196,7 +201,7 @@ def follow(
     from backstory.audit.tail import open_tail
     from backstory.live import follow as following
 
-    options = _options(log=log, assume_tz=assume_tz, region="US", unknown_actor=unknown_actor)
+    options = _options(call, log=log, assume_tz=assume_tz, region="US", unknown_actor=unknown_actor)
     tail = open_tail(
         audit, table=audit_table, columns=mapped(mapping), overlap=overlap, sweep=sweep
     )

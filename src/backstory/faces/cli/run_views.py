@@ -83,17 +83,23 @@ def list_view(found: list[tuple[Run, bool]]) -> RenderableType:
 
 
 def _made(run: Run) -> int:
-    """Return how many messages, summaries or notes a finished run made, or embedded."""
+    """Return how many messages, summaries, notes or lines a finished run made, or embedded."""
     report = run.report or {}
     made: int = report[_MADE.get(run.mode, "messages_created")]
     return made
 
 
-_MADE = {RunMode.EMBED: "embedded", RunMode.SUMMARIZE: "written", RunMode.NOTES: "created"}
+_MADE = {
+    RunMode.EMBED: "embedded",
+    RunMode.SUMMARIZE: "written",
+    RunMode.NOTES: "created",
+    RunMode.RENDER: "rendered",
+}
 _NO_LOG = {
     RunMode.EMBED: "none: it embeds",
     RunMode.SUMMARIZE: "none: it sums conversations up",
     RunMode.NOTES: "none: it takes notes",
+    RunMode.RENDER: "none: it renders lines",
 }
 
 
@@ -126,6 +132,8 @@ def run_view(
         )
     elif run.report and run.mode is RunMode.NOTES:
         rows.append(("noted", f"{count(_made(run))} notes"))
+    elif run.report and run.mode is RunMode.RENDER:
+        rows.append(("rendered", f"{count(_made(run))} lines, by {run.options['rules_name']}"))
     elif run.report:
         report = report_from(run.report)
         rows += report_facts(report)

@@ -70,7 +70,9 @@ class Tour:
     def __post_init__(self) -> None:
         self.rules = replace(self.rules, memory_enabled=True)
         audit, leads = sample.paths()
-        self._options = BackfillOptions(audit=(str(audit),), leads=(str(leads),))
+        self._options = BackfillOptions(
+            audit=(str(audit),), leads=(str(leads),), lines=self.call.lines
+        )
 
     def plan(self) -> None:
         """Show what a run would do, before the schema is there."""
@@ -89,7 +91,12 @@ class Tour:
         self._again(database)
         self._roles(first)
         with translated(), database.engine.connect() as connection:
-            verdict = verify(connection, now=datetime.now(UTC), sample=_SAMPLE_CONVERSATIONS)
+            verdict = verify(
+                connection,
+                now=datetime.now(UTC),
+                sample=_SAMPLE_CONVERSATIONS,
+                lines=self.call.lines,
+            )
             connection.rollback()
             answer = search_messages(connection, SearchQuery(QUERY, limit=_HITS))
             best = answer.hits[0]

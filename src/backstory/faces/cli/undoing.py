@@ -43,6 +43,7 @@ def rollback(
     """
     from backstory.backfill import rollback as undo
     from backstory.faces.cli.embedding import undo_embedding
+    from backstory.faces.cli.rendering import undo_rendering
     from backstory.faces.cli.summarizing import undo_summarizing
     from backstory.faces.cli.undoing_views import plan_view, report_view
     from backstory.runs.run import get_run
@@ -55,6 +56,8 @@ def rollback(
             return undo_embedding(call, app, found, dry_run=dry_run)
         if found.mode is RunMode.SUMMARIZE:
             return undo_summarizing(call, app, found, dry_run=dry_run)
+        if found.mode is RunMode.RENDER:
+            return undo_rendering(call, app, found, dry_run=dry_run)
         plan = _look(database, run)
         blocked = bool(plan.blockers) and not force
         if dry_run or blocked:

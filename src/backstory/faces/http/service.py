@@ -75,7 +75,9 @@ class Service:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Take events within; at the end write those that were accepted."""
-        options = LiveOptions(log=self.options.log, region=self.app.settings.region)
+        options = LiveOptions(
+            log=self.options.log, region=self.app.settings.region, lines=self.app.lines
+        )
         with EventQueue(self.database, options) as self._queue:
             self.metrics.waiting.set_function(lambda: self.queue.waiting)
             yield

@@ -36,7 +36,7 @@ WHERE c.id = CAST(:id AS uuid);
 
 -- name: conversation_messages
 -- A page of a conversation in the order of the log, behind the message `after`.
-SELECT m.id, m.audit_id, m.role, m.kind, m.author, m.content, m.attachment_text, m.seq,
+SELECT m.id, m.audit_id, m.role, m.kind, m.author, m.content, m.line, m.attachment_text, m.seq,
        m.created_at
 FROM messages AS m
 WHERE m.conversation_id = CAST(:conversation_id AS uuid)
@@ -70,7 +70,7 @@ UNION ALL
 SELECT a.id, a.log, a.audit_id, a.lead_external_id AS lead, a.actor, a.action, a.payload, a.seq,
        a.created_at, a.received_at, a.run_id,
        m.id AS message_id, m.conversation_id, m.customer_id, m.role, m.kind, m.author, m.content,
-       m.attachment_text, m.metadata
+       m.line, m.line_rules, m.attachment_text, m.metadata
 FROM audit_log AS a
 LEFT JOIN messages AS m ON m.id = a.id
 WHERE a.id = CAST(:id AS uuid);

@@ -48,7 +48,7 @@ WITH incoming AS (
     SELECT * FROM json_to_recordset(CAST(:records AS json)) AS r (
         place bigint, id uuid, audit_id text, lead_id uuid, lead text, actor text, action text,
         payload jsonb, hash uuid, seq bigint, created_at timestamptz, role text, kind text,
-        author text, content text, attachment_text text, metadata jsonb, conversation_id uuid)
+        author text, content text, attachment_text text, line text, metadata jsonb, conversation_id uuid)
 ), ordered AS (
     SELECT i.*, c.customer_id, CASE WHEN i.seq IS NOT NULL THEN i.seq ELSE
         coalesce((SELECT max(m.seq) + 1 FROM messages m
@@ -67,9 +67,10 @@ WITH incoming AS (
     RETURNING id
 ), said AS (
     INSERT INTO messages (id, conversation_id, customer_id, log, audit_id, role, kind, author,
-                          content, attachment_text, seq, created_at, metadata)
+                          content, attachment_text, line, line_rules, seq, created_at, metadata)
     SELECT o.id, o.conversation_id, o.customer_id, CAST(:log AS text), o.audit_id, o.role, o.kind,
-           o.author, o.content, o.attachment_text, o.position, o.created_at, o.metadata
+           o.author, o.content, o.attachment_text, nullif(o.line, ''),
+           CASE WHEN o.line IS NOT NULL THEN CAST(:line_rules AS text) END, o.position, o.created_at, o.metadata
     FROM ordered o JOIN logged l ON l.id = o.id
     RETURNING id, conversation_id, customer_id, created_at, role
 ), heard AS (

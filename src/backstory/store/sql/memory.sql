@@ -95,10 +95,12 @@ ORDER BY coalesce(n.valid_from, n.created_at) DESC, n.id LIMIT 200;
 -- name: memory_messages
 -- Some messages of a customer, each with the question before it, if there is one that it answers.
 SELECT m.id, m.conversation_id, m.role, m.kind, left(m.author, 100) AS author,
-       left(m.content, 4000) AS content, left(m.attachment_text, 1000) AS attachment_text,
+       left(coalesce(m.line, m.content), 4000) AS content,
+       left(m.attachment_text, 1000) AS attachment_text,
        m.created_at AS at, b.id AS asked_id, b.role AS asked_by, b.content AS asked,
        sha256(convert_to(CAST(jsonb_build_array(
-           m.role, m.kind, m.author, m.content, m.attachment_text, m.created_at, b.role, b.hashed)
+           m.role, m.kind, m.author, coalesce(m.line, m.content), m.attachment_text, m.created_at,
+           b.role, b.hashed)
            AS text), 'UTF8')) AS content_hash
 FROM messages m
 LEFT JOIN LATERAL (

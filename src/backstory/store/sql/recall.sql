@@ -205,7 +205,8 @@ FROM meaning AS a;
 
 -- name: recall_texts
 -- What was said in some messages of a customer, by their places in the list that is given.
-SELECT w.place - 1 AS place, m.conversation_id, m.created_at, m.content,
+SELECT w.place - 1 AS place, m.conversation_id, m.created_at,
+       coalesce(m.line, m.content) AS content,
        m.attachment_text
 FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS w (id, place)
 JOIN messages AS m ON m.id = w.id

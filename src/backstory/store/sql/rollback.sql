@@ -500,4 +500,5 @@ WHERE NOT CASE x.table_name
     WHEN 'conversations' THEN EXISTS (SELECT FROM conversations y WHERE y.id = x.row_id)
     WHEN 'customer_merges' THEN EXISTS (SELECT FROM customer_merges y WHERE y.id = x.row_id)
     WHEN 'quarantine' THEN EXISTS (SELECT FROM quarantine y WHERE y.id = x.row_id)
+    WHEN 'messages' THEN EXISTS (SELECT FROM messages y WHERE y.id = x.row_id)
     ELSE true END;

@@ -68,7 +68,13 @@ JOIN conversations AS c ON c.id = m.conversation_id
 JOIN leads AS l ON l.id = c.lead_id
 JOIN customers AS k ON k.id = m.customer_id
 CROSS JOIN LATERAL (
-    SELECT translate(left(m.content || coalesce(' ' || m.attachment_text, ''), 60000),
-                     chr(64976) || chr(64977), '') AS said
+    -- An event is shown by its line; what matches in its JSON alone is shown behind that.
+    SELECT translate(left(CASE
+               WHEN m.line IS NULL THEN m.content
+               WHEN to_tsvector('english', m.line)
+                    @@ websearch_to_tsquery('english', CAST(:text AS text)) THEN m.line
+               ELSE m.line || ' ' || m.content END
+           || coalesce(' ' || m.attachment_text, ''), 60000),
+           chr(64976) || chr(64977), '') AS said
 ) AS t
 WHERE m.id = ANY (CAST(:ids AS uuid[]));

@@ -37,7 +37,7 @@ LIMIT CAST(:limit AS bigint);
 SELECT g.id AS conversation_id, m.id, m.role, m.kind, m.content, m.attachment_text, m.created_at
 FROM unnest(CAST(:ids AS uuid[])) AS g (id)
 CROSS JOIN LATERAL (
-    SELECT t.id, t.role, t.kind, left(t.content, 1000) AS content,
+    SELECT t.id, t.role, t.kind, left(coalesce(t.line, t.content), 1000) AS content,
            left(t.attachment_text, 300) AS attachment_text, t.created_at, t.seq, t.audit_id
     FROM messages AS t WHERE t.conversation_id = g.id
     ORDER BY t.created_at DESC, t.seq DESC, t.audit_id COLLATE "C" DESC

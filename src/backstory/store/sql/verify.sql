@@ -169,6 +169,7 @@ WITH broken AS (
         WHEN 'conversations' THEN EXISTS (SELECT FROM conversations y WHERE y.id = x.row_id)
         WHEN 'customer_merges' THEN EXISTS (SELECT FROM customer_merges y WHERE y.id = x.row_id)
         WHEN 'quarantine' THEN EXISTS (SELECT FROM quarantine y WHERE y.id = x.row_id)
+        WHEN 'messages' THEN EXISTS (SELECT FROM messages y WHERE y.id = x.row_id)
         ELSE true END
     UNION ALL
     SELECT 'skips.run_id', CAST(s.id AS text) FROM skips s
@@ -517,7 +518,8 @@ LIMIT CAST(:sample AS bigint);
 SELECT a.id AS record_id, coalesce(a.log, m.log) AS log, coalesce(a.audit_id, m.audit_id) AS audit_id,
        a.lead_external_id, a.actor, a.action, CAST(a.payload AS text) AS payload,
        a.seq AS record_seq, a.created_at AS record_created_at, a.run_id AS record_run_id,
-       m.id, m.customer_id, m.role, m.kind, m.author, m.content, m.attachment_text, m.seq,
+       m.id, m.customer_id, m.role, m.kind, m.author, m.content, m.attachment_text, m.line,
+       m.line_rules, m.seq,
        m.created_at, m.run_id, m.metadata
 FROM (SELECT * FROM audit_log WHERE lead_id = CAST(:lead_id AS uuid) AND log <> 'backstory') AS a
 FULL JOIN (SELECT * FROM messages WHERE conversation_id = CAST(:conversation_id AS uuid)) AS m

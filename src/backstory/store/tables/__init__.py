@@ -11,7 +11,7 @@ an ISO-4217 code, times are `timestamptz`.
 
 from backstory.store.tables.authored import CustomerAddress, Job, JobEvent, JobItem, MemoryNote
 from backstory.store.tables.columns import Base
-from backstory.store.tables.conversations import Conversation, Message
+from backstory.store.tables.conversations import Conversation, LineRules, Message
 from backstory.store.tables.embeddings import Embedding, EmbeddingModel
 from backstory.store.tables.keys import ApiKey, SigningKey
 from backstory.store.tables.ledgers import (
@@ -49,6 +49,7 @@ __all__ = [
     "JobEvent",
     "JobItem",
     "Lead",
+    "LineRules",
     "MemoryNote",
     "Message",
     "Quarantine",

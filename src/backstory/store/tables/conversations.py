@@ -23,6 +23,7 @@ from backstory.store.tables.columns import (
     Json,
     Key,
     Moment,
+    Recorded,
     Run,
     one_of,
     unique_audit_id,
@@ -71,6 +72,16 @@ class Conversation(Base):
     )
 
 
+class LineRules(Base):
+    """Rules by which lines of messages were rendered; what they were is needed to check those."""
+
+    __tablename__ = "line_rules"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    rules: Mapped[Json]
+    created_at: Mapped[Recorded]
+
+
 class Message(Base):
     """The projection of one audit record, under the record's own id."""
 
@@ -90,10 +101,14 @@ class Message(Base):
     created_at: Mapped[Moment]
     details: Mapped[Json] = mapped_column("metadata")
     run_id: Mapped[Run]
+    # What an event says, in short; null where nothing is to be rendered, or nothing was yet.
+    line: Mapped[str | None]
+    line_rules: Mapped[str | None]
     search: Mapped[Any] = mapped_column(
         TSVECTOR,
         Computed(
-            "to_tsvector('english'::regconfig, left(content || coalesce(' ' || attachment_text, '')"
+            "to_tsvector('english'::regconfig, left(content || coalesce(' ' || line, '')"
+            " || coalesce(' ' || attachment_text, '')"
             f" || coalesce(' ' || author, ''), {INDEXED_TEXT_CHARS}))",
             persisted=True,
         ),
