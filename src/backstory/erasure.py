@@ -122,12 +122,16 @@ def export(connection: Connection, customer_id: UUID) -> Iterator[str]:
 
 def _found(connection: Connection, customer_id: UUID) -> tuple[Scope, Words]:
     """Return whom an id stands for, quarantined records included, and what names them."""
+    scope = _scope(connection, customer_id)
+    words = words_of(connection, scope)
+    return replace(scope, quarantined=tuple(quarantined_naming(connection, words))), words
+
+
+def _scope(connection: Connection, customer_id: UUID) -> Scope:
     since = erased_at(connection, customer_id)
     if since is not None:
         raise UsageError(f"Customer {customer_id} was erased at {since:%Y-%m-%d %H:%M} UTC.")
-    scope = scope_of(connection, customer_id)
-    words = words_of(connection, scope)
-    return replace(scope, quarantined=tuple(quarantined_naming(connection, words))), words
+    return scope_of(connection, customer_id)
 
 
 # --- erasing ---------------------------------------------------------------------------------
@@ -181,8 +185,9 @@ def _erase_at_last(database: Database, customer_id: UUID) -> _Done:
 def _erase(connection: Connection, customer_id: UUID) -> _Done:
     """Erase inside the open transaction; locks in the order of linking: linking, leads, rows."""
     connection.execute(sql("lock_linking"))
+    lock_leads(connection, (lead.bytes for lead in _scope(connection, customer_id).leads))
+    # Only now: what nobody could read may have been quarantined until the locks were held.
     scope, words = _found(connection, customer_id)
-    lock_leads(connection, (lead.bytes for lead in scope.leads))
     connection.execute(sql("hold_runs"))
     connection.execute(sql("hold_erased_customers"), {"customers": list(scope.customers)})
     _refuse_unfinished(connection)

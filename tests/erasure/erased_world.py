@@ -70,7 +70,7 @@ FURNITURE = """
         FROM messages WHERE customer_id = :customer ORDER BY id LIMIT 1;
     INSERT INTO embeddings (message_id, model, conversation_id, customer_id, content_hash, vector)
         SELECT id, 'a model', conversation_id, customer_id, '', '[1,2,3]'
-        FROM messages WHERE customer_id = :customer
+        FROM messages WHERE customer_id = :customer AND kind = 'text'
 """
 
 

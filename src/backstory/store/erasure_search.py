@@ -116,8 +116,11 @@ def _holds(column: Row[Any], within: str, exact: str) -> str:
     if column.form == "bytes":
         return (
             f"EXISTS (SELECT FROM (SELECT lower(encode({name}, 'escape')) AS value OFFSET 0) AS v,"
-            " unnest(CAST(:within AS text[])) AS w (word) WHERE strpos("
-            "v.value, lower(encode(convert_to(w.word, 'UTF8'), 'escape'))) > 0)"
+            " unnest(CAST(:within AS text[]), CAST(:within_as AS text[])) AS w (word, pattern)"
+            " WHERE strpos(v.value, lower(encode(convert_to(w.word, 'UTF8'), 'escape'))) > 0"
+            # What is no plain letter is written in digits there: it ends a word.
+            r" AND (w.word ~ '[^ -~]|\\'"
+            r" OR regexp_replace(v.value, '\\[0-7]{3}', ' ', 'g') ~ w.pattern))"
         )
     return (
         f"(EXISTS (SELECT FROM (SELECT lower(CAST({name} AS text)) AS value OFFSET 0) AS v,"
