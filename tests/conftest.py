@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -117,6 +117,12 @@ def empty_database_url(server_url: str) -> Iterator[str]:
 def database_url(server_url: str, template: str) -> Iterator[str]:
     """Return the address of a migrated, empty database of this test's own: commits are real."""
     yield from _fresh(server_url, template)
+
+
+@pytest.fixture(scope="session")
+def copied(server_url: str) -> Callable[[str], Iterator[str]]:
+    """Return what lends the address of a copy of a database, nobody being in it, by its name."""
+    return lambda name: _fresh(server_url, name)
 
 
 def _fresh(server_url: str, template: str | None) -> Iterator[str]:

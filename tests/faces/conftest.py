@@ -1,11 +1,13 @@
 """Terminals on a database of a test's own, and one on the sample that only reads."""
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from cli_world import Terminal
 from http_world import Business, greetings, served
+from sqlalchemy.engine import make_url
 
 
 @pytest.fixture
@@ -15,10 +17,30 @@ def terminal(empty_database_url: str, tmp_path: Path) -> Terminal:
 
 
 @pytest.fixture
-def loaded(terminal: Terminal) -> Terminal:
-    """Return a terminal on a database with the sample in it."""
-    assert terminal.load_sample().code == 0
-    return terminal
+def prepared(database_url: str, tmp_path: Path) -> Terminal:
+    """Return a terminal on a database in which there is our schema and nothing else."""
+    return Terminal(database_url, tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def sample_to_copy(
+    template: str, copied: Callable[[str], Iterator[str]], tmp_path_factory
+) -> Iterator[Terminal]:
+    """Return a terminal on a database into which the sample was loaded, for tests to copy."""
+    for url in copied(template):
+        terminal = Terminal(url, tmp_path_factory.mktemp("sample") / "home")
+        assert terminal.load_sample().code == 0
+        yield terminal
+
+
+@pytest.fixture
+def loaded(
+    sample_to_copy: Terminal, copied: Callable[[str], Iterator[str]], tmp_path: Path
+) -> Iterator[Terminal]:
+    """Return a terminal on a database of the test's own with the sample in it."""
+    home = Path(shutil.copytree(sample_to_copy.home, tmp_path / "home"))
+    for url in copied(make_url(sample_to_copy.env["DATABASE_URL"]).database):
+        yield Terminal(url, home)
 
 
 @pytest.fixture(scope="module")

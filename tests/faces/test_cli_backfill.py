@@ -40,8 +40,8 @@ def test_json_is_one_object_with_the_keys_of_the_report(terminal):
     assert told.err == ""
 
 
-def test_the_report_adds_up_on_the_screen(terminal):
-    told = terminal.type("backfill", "--audit", AUDIT, "--leads", LEADS)
+def test_the_report_adds_up_on_the_screen(prepared):
+    told = prepared.type("backfill", "--audit", AUDIT, "--leads", LEADS)
     assert told.code == 0
     assert re.search(r"records read +216 = 216 processed \+ 0 skipped \+ 0 quarantined", told.out)
     assert "user 105 (48.61 %), assistant 111 (51.39 %)" in told.out
@@ -54,16 +54,16 @@ def test_a_second_run_creates_nothing_and_ends_well(loaded):
     assert (told.json["messages_created"], told.json["messages_duplicate"]) == (0, 216)
 
 
-def test_quarantined_records_make_the_exit_code_1(terminal, tmp_path):
+def test_quarantined_records_make_the_exit_code_1(prepared, tmp_path):
     log = written(tmp_path / "log.jsonl", [record(1), "no json at all"])
-    told = terminal.type("backfill", "--audit", log, "--json")
+    told = prepared.type("backfill", "--audit", log, "--json")
     assert told.code == 1
     assert told.json["records_quarantined"] == 1
 
 
-def test_warnings_leave_the_exit_code_0(terminal, tmp_path):
+def test_warnings_leave_the_exit_code_0(prepared, tmp_path):
     log = written(tmp_path / "log.jsonl", [record(1)])
-    told = terminal.type("backfill", "--audit", log, "--json")
+    told = prepared.type("backfill", "--audit", log, "--json")
     assert told.code == 0
     assert any("derived" in warning for warning in told.json["warnings"])
 
@@ -87,41 +87,41 @@ def logs(tmp_path):
         ("--audit={0}", "{1}", "--log", "audit", "--audit", "{2}"),
     ],
 )
-def test_several_sources_are_given_as_a_shell_expands_them(words, logs, terminal):
-    told = terminal.type("backfill", "--json", *(word.format(*logs) for word in words))
+def test_several_sources_are_given_as_a_shell_expands_them(words, logs, prepared):
+    told = prepared.type("backfill", "--json", *(word.format(*logs) for word in words))
     assert told.json["messages_created"] == 3
 
 
-def test_audit_and_leads_each_take_several(logs, terminal, tmp_path):
+def test_audit_and_leads_each_take_several(logs, prepared, tmp_path):
     leads = [
         written(tmp_path / f"leads-{n}.jsonl", [{"id": f"lead-{n}", "channel": "sms"}])
         for n in "abc"
     ]
-    told = terminal.type("backfill", "--audit", *logs, "--leads", *leads, "--json")
+    told = prepared.type("backfill", "--audit", *logs, "--leads", *leads, "--json")
     assert told.code == 0
     assert (told.json["messages_created"], told.json["leads_linked"]) == (3, 3)
 
 
-def test_a_dash_is_standard_input(terminal):
-    told = terminal.type("backfill", "--audit", "-", "--json", stdin=json.dumps(record(1)))
+def test_a_dash_is_standard_input(prepared):
+    told = prepared.type("backfill", "--audit", "-", "--json", stdin=json.dumps(record(1)))
     assert told.json["messages_created"] == 1
 
 
-def test_columns_are_mapped(terminal, tmp_path):
+def test_columns_are_mapped(prepared, tmp_path):
     renamed = record(1)
     renamed["leadId"], renamed["at"] = renamed.pop("lead_id"), renamed.pop("created_at")
     log = written(tmp_path / "log.jsonl", [renamed])
-    told = terminal.type(
+    told = prepared.type(
         "backfill", "--audit", log, "--map", "lead_id=leadId", "--map", "created_at=at", "--json"
     )
     assert (told.code, told.json["messages_created"]) == (0, 1)
 
 
-def test_a_field_can_be_said_not_to_be_there(terminal, tmp_path):
+def test_a_field_can_be_said_not_to_be_there(prepared, tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("id,lead_id,actor,payload,created_at\n1,lead-1,customer,[1],2026-01-01\n")
-    assert "--map audit.action=" in terminal.type("backfill", "--audit", str(log)).err
-    told = terminal.type("backfill", "--audit", str(log), "--map", "action=", "--json")
+    assert "--map audit.action=" in prepared.type("backfill", "--audit", str(log)).err
+    told = prepared.type("backfill", "--audit", str(log), "--map", "action=", "--json")
     assert (told.code, told.json["messages_created"]) == (0, 1)
 
 
@@ -237,10 +237,10 @@ def test_a_database_of_a_newer_version_is_left_alone(command, loaded):
     assert "newer" in told.json["error"]["message"]
 
 
-def test_an_empty_source_fails_unless_it_may_be_empty(terminal, tmp_path):
+def test_an_empty_source_fails_unless_it_may_be_empty(prepared, tmp_path):
     log = written(tmp_path / "log.jsonl", [])
-    assert terminal.type("backfill", "--audit", log).code == 3
-    assert terminal.type("backfill", "--audit", log, "--allow-empty").code == 0
+    assert prepared.type("backfill", "--audit", log).code == 3
+    assert prepared.type("backfill", "--audit", log, "--allow-empty").code == 0
 
 
 # --- interrupted -----------------------------------------------------------------------------
@@ -257,15 +257,14 @@ def long_log(tmp_path):
     )
 
 
-def test_an_interrupt_pauses_the_run_and_resume_ends_it(long_log, terminal):
+def test_an_interrupt_pauses_the_run_and_resume_ends_it(long_log, prepared):
     # A suite in the background ignores the interrupt, and so would its children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    terminal.type("db", "upgrade")
-    engine = create_engine(parse_url(terminal.env["DATABASE_URL"]))
+    engine = create_engine(parse_url(prepared.env["DATABASE_URL"]))
     with engine.begin() as connection:
         # However slow the machine is: nothing is written before the interrupt.
         connection.execute(text("LOCK TABLE backstory.messages IN SHARE MODE"))
-        process = terminal.begin("backfill", "--audit", long_log, "--json")
+        process = prepared.begin("backfill", "--audit", long_log, "--json")
         waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
         while process.poll() is None and not connection.execute(waiting).scalar_one():
             time.sleep(0.05)
@@ -276,7 +275,7 @@ def test_an_interrupt_pauses_the_run_and_resume_ends_it(long_log, terminal):
     assert process.returncode == 1, err
     run = json.loads(out)["error"]["run_id"]
     assert f"backstory resume {run}" in err
-    assert terminal.type("runs", run, "--json").json["status"] == "paused"
-    told = terminal.type("resume", run, "--json")
+    assert prepared.type("runs", run, "--json").json["status"] == "paused"
+    told = prepared.type("resume", run, "--json")
     assert told.code == 0
     assert told.json["messages_created"] == 30_000

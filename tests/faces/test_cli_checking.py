@@ -8,7 +8,7 @@ from backstory.store.engine import parse_url
 
 
 @pytest.fixture
-def troubled(terminal, tmp_path):
+def troubled(prepared, tmp_path):
     """Return a terminal on a log with a broken line, a bad time and two records under one id."""
     log = written(
         tmp_path / "log.jsonl",
@@ -19,8 +19,8 @@ def troubled(terminal, tmp_path):
             "no json at all",
         ],
     )
-    assert terminal.type("backfill", "--audit", log).code == 1
-    return terminal
+    assert prepared.type("backfill", "--audit", log).code == 1
+    return prepared
 
 
 def test_a_sound_database_passes_every_gate(sampled):

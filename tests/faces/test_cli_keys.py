@@ -19,32 +19,32 @@ def test_a_key_is_printed_alone_and_kept_as_a_digest(terminal):
     assert (kept.name, kept.profile, bytes(kept.digest)) == ("shop", "agent", digest(line))
 
 
-def test_keys_are_listed_without_themselves(terminal):
-    made = terminal.type("key", "create", "back office", "--profile", "staff", "--json").json
+def test_keys_are_listed_without_themselves(prepared):
+    made = prepared.type("key", "create", "back office", "--profile", "staff", "--json").json
     assert made["key"].startswith("bsk_staff_")
-    listed = terminal.type("key", "list")
+    listed = prepared.type("key", "list")
     assert "back office" in listed.out
     assert made["id"][:8] in listed.out
-    assert "bsk_" not in listed.out + terminal.type("key", "list", "--json").out
+    assert "bsk_" not in listed.out + prepared.type("key", "list", "--json").out
 
 
-def test_a_revoked_key_stays_in_the_list_and_says_so(terminal):
-    made = terminal.type("key", "create", "shop", "--json").json
-    revoked = terminal.type("key", "revoke", made["id"][:8], "--json")
+def test_a_revoked_key_stays_in_the_list_and_says_so(prepared):
+    made = prepared.type("key", "create", "shop", "--json").json
+    revoked = prepared.type("key", "revoke", made["id"][:8], "--json")
     assert revoked.code == 0
     assert revoked.json["revoked_at"]
-    again = terminal.type("key", "revoke", made["id"])
+    again = prepared.type("key", "revoke", made["id"])
     assert again.code == 0
     assert "5 seconds" in again.out
-    (listed,) = terminal.type("key", "list", "--json").json["keys"]
+    (listed,) = prepared.type("key", "list", "--json").json["keys"]
     assert listed["revoked_at"] == revoked.json["revoked_at"]
-    assert "revoked" in terminal.type("key", "list").out
+    assert "revoked" in prepared.type("key", "list").out
 
 
-def test_what_is_wrong_with_a_key_is_said(terminal):
-    made = terminal.type("key", "create", " ")
+def test_what_is_wrong_with_a_key_is_said(prepared):
+    made = prepared.type("key", "create", " ")
     assert (made.code, "name" in made.err) == (2, True)
-    terminal.type("key", "create", "shop")
-    unknown = terminal.type("key", "revoke", "ffffffff-0")
+    prepared.type("key", "create", "shop")
+    unknown = prepared.type("key", "revoke", "ffffffff-0")
     assert (unknown.code, "key list" in unknown.err) == (2, True)
-    assert terminal.type("key", "create", "shop", "--profile", "root").code == 2
+    assert prepared.type("key", "create", "shop", "--profile", "root").code == 2

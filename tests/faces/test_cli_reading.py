@@ -140,14 +140,14 @@ HOSTILE = "red \x1b[31malert\x1b]0;title\x07 \x9b2J \u202egnp.exe\u2066 [bold]ma
 
 
 @pytest.fixture
-def attacked(terminal, tmp_path):
+def attacked(prepared, tmp_path):
     log = written(
         tmp_path / "log.jsonl",
         [record(1, payload={"text": HOSTILE, "author": HOSTILE}), f"broken {HOSTILE}"],
     )
     leads = written(tmp_path / "leads.jsonl", [{"id": "lead-1", "channel": "sms", "name": HOSTILE}])
-    terminal.type("backfill", "--audit", log, "--leads", leads)
-    return terminal
+    prepared.type("backfill", "--audit", log, "--leads", leads)
+    return prepared
 
 
 RISKY = set("\x07\x1b\x9b\u202e\u2066")

@@ -34,10 +34,10 @@ def test_record_says_of_each_event_what_became_of_it(terminal):
     assert terminal.type("verify").code == 0
 
 
-def test_record_answers_in_json_and_takes_a_last_line_without_its_newline(terminal, tmp_path):
+def test_record_answers_in_json_and_takes_a_last_line_without_its_newline(prepared, tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_text(lines(record(1)) + json.dumps(record(2)))
-    done = terminal.type("record", str(file), "--json")
+    done = prepared.type("record", str(file), "--json")
     assert done.code == 0
     assert done.json["outcomes"] == {"created": 2}
     assert [each["audit_id"] for each in done.json["events"]] == ["a-1", "a-2"]
@@ -45,13 +45,12 @@ def test_record_answers_in_json_and_takes_a_last_line_without_its_newline(termin
         *("outcome", "audit_id", "record_id", "conversation_id", "customer_id"),
         *("reason", "message"),
     }
-    again = terminal.type("record", str(file), "--json")
+    again = prepared.type("record", str(file), "--json")
     assert (again.code, again.json["outcomes"]) == (0, {"duplicate": 2})
 
 
-def test_record_answers_events_while_others_are_still_to_come(terminal):
-    assert terminal.type("db", "upgrade").code == 0
-    process = terminal.begin("record", "-", stdin=-1)
+def test_record_answers_events_while_others_are_still_to_come(prepared):
+    process = prepared.begin("record", "-", stdin=-1)
     try:
         for number in (1, 2):
             process.stdin.write(lines(record(number)))
@@ -97,17 +96,16 @@ def test_follow_once_takes_what_is_there_and_ends(terminal, tmp_path):
     assert terminal.type("follow", "--audit", str(file), "--once").out.endswith("nothing new\n")
 
 
-def test_follow_reads_other_names_by_the_map(terminal, tmp_path):
+def test_follow_reads_other_names_by_the_map(prepared, tmp_path):
     other = {"key" if name == "id" else name: value for name, value in record(1).items()}
     file = written(tmp_path / "audit.jsonl", [other])
-    done = terminal.type("follow", "--audit", file, "--map", "id=key", "--once", "--json")
+    done = prepared.type("follow", "--audit", file, "--map", "id=key", "--once", "--json")
     assert done.json["outcomes"] == {"created": 1}
 
 
-def test_follow_goes_on_until_it_is_interrupted(terminal, tmp_path):
-    assert terminal.type("db", "upgrade").code == 0
+def test_follow_goes_on_until_it_is_interrupted(prepared, tmp_path):
     file = Path(written(tmp_path / "audit.jsonl", [record(1)]))
-    process = terminal.begin("follow", "--audit", str(file), "--every", "0.05", "--json")
+    process = prepared.begin("follow", "--audit", str(file), "--every", "0.05", "--json")
     try:
         assert json.loads(process.stdout.readline())["outcomes"] == {"created": 1}
         with file.open("a") as log:
