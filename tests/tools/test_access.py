@@ -116,6 +116,19 @@ def test_a_revoked_key_is_refused_when_what_is_remembered_of_it_is_old(database,
             refuse()
 
 
+def test_a_token_that_was_used_is_looked_at_each_time(access, key, clock):
+    token = opened(access, key)
+    used = access.session(token)
+    assert access.session(token) == used
+    for altered in (f"{token}A", token[:-2], token.upper()):
+        with pytest.raises(NotRecognized):
+            access.session(altered)
+    clock.move(minutes=15)
+    for refuse in (access.session, access.remembered_session):
+        with pytest.raises(NotRecognized):
+            refuse(token)
+
+
 def test_revoking_twice_keeps_the_first_moment_and_needs_one_key(database):
     key, _ = new_key(database)
     assert revoke(database, key).revoked_at == revoke(database, key).revoked_at

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from itsdangerous import BadData, URLSafeSerializer
@@ -32,7 +32,7 @@ LIFETIME = timedelta(minutes=15)
 LONGEST_LIFETIME = timedelta(hours=24)
 REMEMBERED = timedelta(seconds=5)
 MAX_ACTOR = 80
-# Far more keys than a business has; beyond it everything is looked up again.
+# More keys than a business has, and tokens than are in use; beyond it all are looked at again.
 _MOST_REMEMBERED = 1_000
 _LONGEST_CREDENTIAL = 1_000
 
@@ -44,6 +44,14 @@ class Opened:
     session: Session
     token: str
     expires_at: datetime
+
+
+class _Read(NamedTuple):
+    """What a token says: whose it is, by which key, and its end in seconds since 1970."""
+
+    session: Session
+    key_id: UUID
+    expires: float
 
 
 class Access:
@@ -62,6 +70,7 @@ class Access:
         self._database = database
         self._rules = rules or Rules()
         self._keys = _Remembered(ticks)
+        self._tokens: dict[str, _Read] = {}
 
     def key(self, text: str) -> ApiKey:
         """Return the key with this text; raise NotRecognized."""
@@ -139,6 +148,13 @@ class Access:
 
     def _read(self, token: str) -> tuple[Session, UUID]:
         """Return the session that is written in a token and the key it was opened with."""
+        found = self._tokens.get(token) or self._checked(token)
+        if self._rules.clock().timestamp() >= found.expires:
+            raise NotRecognized
+        return found.session, found.key_id
+
+    def _checked(self, token: str) -> "_Read":
+        """Read a token whose signature is ours; that is not done again at each of its calls."""
         written = token.removeprefix(TOKEN_PREFIX)
         if written == token or len(token) > _LONGEST_CREDENTIAL:
             raise NotRecognized
@@ -148,9 +164,10 @@ class Access:
         except BadData:
             # Not from it: it says what was wrong.
             raise NotRecognized from None
-        if self._rules.clock().timestamp() >= expires:
-            raise NotRecognized
-        return Session(self._database, UUID(lead), actor, self._rules), UUID(key)
+        session = Session(self._database, UUID(lead), actor, self._rules)
+        if len(self._tokens) >= _MOST_REMEMBERED:
+            self._tokens.clear()
+        return self._tokens.setdefault(token, _Read(session, UUID(key), expires))
 
     def _look_up(self, **asked: Any) -> ApiKey:
         with translated(), self._database.engine.begin() as connection:

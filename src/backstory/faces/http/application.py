@@ -18,8 +18,9 @@ from backstory.faces.http.callers import credential
 from backstory.faces.http.edge import Edge
 from backstory.faces.http.problems import Problem, TooMuch, install, of_error
 from backstory.faces.http.service import HttpOptions, Service
+from backstory.faces.http.shortcut import Shortcut
 from backstory.faces.http.staff_tools import staff_routes
-from backstory.faces.http.tools import tool_routes
+from backstory.faces.http.tools import tool_answers, tool_routes
 from backstory.store.keys import PREFIX
 from backstory.tools.access import Access
 from backstory.version import VERSION
@@ -80,6 +81,8 @@ def create_app(
     for mounted in mounts:
         made.router.routes.append(Route(mounted.path, endpoint=_Guarded(mounted, service)))
     install(made)
+    quick = tool_answers(memory_enabled=app.settings.context_memory_enabled)
+    made.add_middleware(Shortcut, answers={"/v1/events": events.answer_events, **quick})
     made.add_middleware(Edge, metrics=service.metrics, largest=_largest(options))
     _describe(made)
     return made

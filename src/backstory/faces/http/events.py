@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Sequence
 from http import HTTPStatus
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from backstory.faces.http.bodies import JSON, Json, NotJson, read_json, require_json
-from backstory.faces.http.callers import Key
+from backstory.faces.http.callers import Key, key_of
 from backstory.faces.http.problems import problems
 from backstory.faces.http.service import Service, service_of
 from backstory.live.reading import Event
@@ -113,6 +113,11 @@ async def record_events(request: Request, key: Key) -> Json:
     created = any(each.outcome is EventOutcome.CREATED for each in recorded)
     answer = recorded[0] if single else {"outcomes": recorded}
     return Json(answer, HTTPStatus.CREATED if created else HTTPStatus.OK)
+
+
+async def answer_events(request: Request) -> Response:
+    """Do what `record_events` does, for whoever asks."""
+    return await record_events(request, await key_of(request, None))
 
 
 async def _record(service: Service, events: Sequence[Event]) -> Sequence[Recorded]:

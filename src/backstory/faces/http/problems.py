@@ -1,7 +1,7 @@
 """Every refusal and failure as problem+json (RFC 9457): a sentence, never a stack trace."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from math import ceil
@@ -142,9 +142,19 @@ def of_refusal(told: Mapping[str, Any], detail: str | None = None) -> Response:
 
 def install(app: FastAPI) -> None:
     """Let every error leave the application as a problem."""
-    app.add_exception_handler(BackstoryError, _on_purpose)
-    app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(RequestValidationError, _of_validation)
+    for kind, answer in _ANSWERED.items():
+        app.add_exception_handler(kind, answer)
+
+
+async def answered_errors(
+    request: Request, answer: Callable[[Request], Awaitable[Response]]
+) -> Response:
+    """Return the answer to a request, an error as the application would tell it."""
+    try:
+        return await answer(request)
+    except tuple(_ANSWERED) as error:
+        kind = next(kind for kind in _ANSWERED if isinstance(error, kind))
+        return await _ANSWERED[kind](request, error)
 
 
 async def _on_purpose(_request: Request, error: Exception) -> Response:
@@ -175,6 +185,13 @@ async def _of_validation(_request: Request, error: Exception) -> Response:
     ]
     detail = "; ".join(f"{each['field']}: {each['message']}" for each in wrong)
     return problem(422, f"{detail}.", kind="invalid_request", errors=wrong)
+
+
+_ANSWERED: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    BackstoryError: _on_purpose,
+    HTTPException: _of_http,
+    RequestValidationError: _of_validation,
+}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -1,10 +1,13 @@
 """Runs the application as a server until it is asked to end, and ends it in good order."""
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -39,8 +42,16 @@ def serve(app: ASGIApp, host: str, port: int, *, on_ready: Callable[[str], None]
             backlog=_BACKLOG,
         )
         server = _Server(config, lambda: on_ready(_address(listener)))
-        with _signals_outlived():
-            asyncio.run(server.serve(sockets=[listener]))
+        with _signals_outlived(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(server.serve(sockets=[listener]))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's, which costs a request half of what Python's own does, where it is there."""
+    if find_spec("uvloop") is None:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    return factory
 
 
 class _Server(uvicorn.Server):
@@ -53,6 +64,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, then say so."""
         await super().startup(sockets=sockets)
+        # What is there now stays: no collection has to look at it again while a request waits.
+        gc.collect()
+        gc.freeze()
         self._on_ready()
 
 

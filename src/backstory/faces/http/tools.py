@@ -1,31 +1,38 @@
 """`GET /v1/tools` and `POST /v1/tools/{name}`: what an agent may call, and the calls."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from starlette.concurrency import run_in_threadpool
 
 from backstory.faces.http.bodies import JSON, Json, json_object
-from backstory.faces.http.callers import Caller, Known
+from backstory.faces.http.callers import Caller, Known, session_of
 from backstory.faces.http.problems import of_refusal, problems
 from backstory.faces.http.service import Service, service_of
+from backstory.faces.http.shortcut import Answer
 from backstory.tools.canonical import Schema, input_schema, output_schema
 from backstory.tools.catalog import offered
 from backstory.tools.schemas import Format, projection
 from backstory.tools.session import Session
 from backstory.tools.tool import Tool
-from backstory.tools.toolset import Answer
+from backstory.tools.toolset import Answer as Called
 
 _REPLAYED = "Idempotency-Replayed"
+
+_KEY_FORM = r"^[!-~]([ -~]{0,198}[!-~])?$"
+_is_key = re.compile(_KEY_FORM).match
 
 Arguments = Annotated[dict[str, Any], Depends(json_object)]
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        pattern=r"^[!-~]([ -~]{0,198}[!-~])?$",
+        pattern=_KEY_FORM,
         description="Under the same key the same call is answered as before, and another one is "
         "refused: a UUID serves well.",
     ),
@@ -64,6 +71,35 @@ def tool_routes(*, memory_enabled: bool) -> APIRouter:
         "/v1/tools/{name}", call_unknown, methods=["POST"], include_in_schema=False
     )
     return router
+
+
+def tool_answers(*, memory_enabled: bool) -> dict[str, Answer]:
+    """Return how each tool on offer is called, by the path of its route."""
+    return {
+        f"/v1/tools/{tool.name}": _answering(tool.name)
+        for tool in offered(memory_enabled=memory_enabled)
+    }
+
+
+def _answering(name: str) -> Answer:
+    async def answer(request: Request) -> Response:
+        session = await session_of(request, None)
+        arguments = await json_object(request)
+        key = _key_of(request)
+        return await run_in_threadpool(_called, request, session, name, arguments, key)
+
+    return answer
+
+
+def _key_of(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not _is_key(key):
+        wrong = {
+            "loc": ("header", "idempotency-key"),
+            "msg": f"String should match pattern '{_KEY_FORM}'",
+        }
+        raise RequestValidationError([wrong])
+    return key
 
 
 def list_tools(
@@ -109,7 +145,7 @@ def _called(
     return answered(service_of(request), session.call(name, arguments, idempotency_key=key))
 
 
-def answered(service: Service, answer: Answer) -> Response:
+def answered(service: Service, answer: Called) -> Response:
     """Count a call, and tell what it came to: the tool's own words, or a problem."""
     known = answer.outcome != "unknown_tool"
     outcome = "replayed" if answer.replayed else answer.outcome
