@@ -168,6 +168,8 @@ def test_an_archive_with_a_wrong_byte_is_damaged(log, packing):
         (gzip.compress(b"[1]", mtime=0), "audit.jsonl", r"is a JSON array"),
         (b'{\n  "id": 1\n}\n', "audit.jsonl", r"over several lines.*jq -c \."),
         (b"\xff\xfe{\0}\0", "audit.jsonl", r"UTF-16.*iconv"),
+        ("\ufeff{}".encode("utf-32-le"), "audit.jsonl", r"UTF-32.*iconv"),
+        ("\ufeff{}".encode("utf-32-be"), "audit.jsonl", r"UTF-32.*iconv"),
         (b"PK\x03\x04...", "audit.zip", r"zip archive.*unpack"),
         (b"BZh91AY", "audit.jsonl.bz2", r"bzip2 archive"),
         (b"", "audit.jsonl.gz", r"named .gz but is no such archive"),

@@ -28,7 +28,8 @@ CELLS = {
 def opened(tmp_path):
     def write(columns, *, kind=Kind.AUDIT, mapped=None, **options):
         path = tmp_path / "audit.parquet"
-        pq.write_table(pa.table(columns), path, **options)
+        table = columns if isinstance(columns, pa.Table) else pa.table(columns)
+        pq.write_table(table, path, **options)
         [source] = open_sources([str(path)], kind, table=None, columns=mapped or {}, spool=tmp_path)
         source.check()
         return source
@@ -174,6 +175,15 @@ def test_a_missing_column_names_those_there_are(opened):
     columns = {"id": pa.array(["a"]), "thread": pa.array(["t"])}
     with pytest.raises(SourceError, match=r"no column for lead_id; its columns are id, thread\."):
         opened(columns)
+
+
+def test_a_column_that_is_there_twice_is_refused(opened):
+    columns = [pa.array([value]) for value in CELLS.values()]
+    table = pa.Table.from_arrays([*columns, columns[0]], names=[*CELLS, "id"])
+    with pytest.raises(SourceError, match=r"audit.parquet has 'id' twice: rename"):
+        opened(table)
+    another = pa.Table.from_arrays([*columns, *columns[:2]], names=[*CELLS, "x", "x"])
+    assert len(list(opened(another).read())) == 1
 
 
 def test_a_damaged_file_is_said_in_words(tmp_path):

@@ -101,6 +101,20 @@ def test_a_lead_of_many_pages_is_planned_as_it_is_run(
     assert comparable(planned) == comparable(journey.start(world.database, world.home, options))
     assert (planned.messages_created, planned.messages_conflicting) == (12, 5)
     assert planned.customers_created == 2
+    assert (planned.conversations_created, planned.conversations_skipped) == (2, 0)
+
+
+def test_a_lead_of_whom_nothing_won_has_no_conversation_that_was_there_before(world: World) -> None:
+    records = [record(1, "lead-1"), record(1, "lead-2")]
+    for created, there_before in ((1, 0), (0, 1)):
+        options = world.options(records)
+        planned = plan(world.database, world.home, options)
+        report = journey.start(world.database, world.home, options)
+        assert comparable(planned) == comparable(report)
+        assert report.messages_conflicting == 1
+        found = (report.conversations_created, report.conversations_skipped)
+        assert found == (created, there_before)
+        assert world.rows("SELECT count(*) FROM conversations") == [(1,)]
 
 
 REFUSE = """

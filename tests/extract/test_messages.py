@@ -1,6 +1,7 @@
 """From a record to a message: who speaks, what is said, and when two records are the same."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,19 +72,35 @@ def test_a_record_is_read_under_our_names_theirs_or_camel_case():
 
 @pytest.mark.parametrize(
     ("written", "taken"),
-    [("x", "x"), (" x ", " x "), (7, "7"), (0, "0"), (-3, "-3"), (2**70, str(2**70))],
+    [
+        *[("x", "x"), (" x ", " x "), (7, "7"), (0, "0"), (-3, "-3"), (2**70, str(2**70))],
+        # A column of whole numbers that had a gap somewhere: pandas writes them so.
+        *[(7.0, "7"), (-3.0, "-3")],
+    ],
 )
 def test_any_text_and_any_whole_number_is_an_id(written, taken):
     found = read(id=written, lead_id=written, created_at=0)
     assert (found.audit_id, found.lead_id) == (taken, taken)
 
 
-@pytest.mark.parametrize("written", [None, "", "  ", "\t", 1.5, 7.0, True, False, [], {}, ["x"]])
+@pytest.mark.parametrize("written", [None, "", "  ", "\t", 1.5, 1e16, True, False, [], {}, ["x"]])
 def test_what_is_no_id_leaves_a_record_unreadable_and_a_lead_unnamed(written):
     with pytest.raises(Unreadable) as refused:
         read(id=written, created_at=0)
     assert refused.value.code == "no_id"
     assert read(id="x", lead_id=written, created_at=0).lead_id is None
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        *[(None, "has no id"), (" ", "has no id"), (1.5, "id 1.5 is neither text nor a whole")],
+        *[({"a": 1}, 'id {"a":1} is neither'), (["x" * 99], 'id ["' + "x" * 38 + "… is neither")],
+    ],
+)
+def test_the_reason_tells_a_missing_id_from_one_of_another_kind(written, said):
+    with pytest.raises(Unreadable, match=re.escape(said)):
+        read(id=written, created_at=0)
 
 
 @pytest.mark.parametrize("moment", [None, "soon", {}, 1e300])
@@ -100,6 +117,13 @@ def test_a_row_that_its_source_could_not_read_says_why(code):
     with pytest.raises(Unreadable, match="the quotes are not balanced") as refused:
         read(id="x", created_at=0, **{code: "the quotes are not balanced"})
     assert refused.value.code == code
+
+
+def test_a_payload_that_is_no_json_is_said_to_be_none_and_shown():
+    with pytest.raises(Unreadable, match=r"^The payload is no JSON: hello, there$"):
+        read(id="x", created_at=0, payload_unreadable="hello, there")
+    with pytest.raises(Unreadable, match=r"x{80}…$"):
+        read(id="x", created_at=0, payload_unreadable="x" * 1000)
 
 
 def test_what_was_mended_is_counted_on_the_record():

@@ -23,6 +23,8 @@ _FOREIGN = (
     (b"BZh", "a bzip2 archive: unpack it first (bunzip2)"),
     (b"\xfd7zXZ", "an xz archive: unpack it first (unxz)"),
     (b"PK\x03\x04", "a zip archive or an Excel sheet: unpack it, or save it as CSV, first"),
+    (b"\xff\xfe\0\0", "UTF-32 text: convert it first (iconv -f UTF-32 -t UTF-8)"),
+    (b"\0\0\xfe\xff", "UTF-32 text: convert it first (iconv -f UTF-32 -t UTF-8)"),
     (b"\xff\xfe", "UTF-16 text: convert it first (iconv -f UTF-16 -t UTF-8)"),
     (b"\xfe\xff", "UTF-16 text: convert it first (iconv -f UTF-16 -t UTF-8)"),
     (b"SQLite format 3", "an SQLite database: export its tables as CSV first"),

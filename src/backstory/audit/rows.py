@@ -107,11 +107,14 @@ def resolve_columns(
     """Return field -> column for the fields that `where` has, in our order of fields.
 
     `chosen` (see `mapping_for`) decides first, then the field's own name, its camelCase form, and
-    at last the same letters whatever the case. Raises SourceError for a column that is missing.
+    at last the same letters whatever the case. Raises SourceError for a column that is missing, or
+    there twice.
     """
     found: dict[str, str] = {}
     for field in FIELDS[kind]:
         column = chosen[field] if field in chosen else find_column(field, available)
+        if column and available.count(column) > 1:
+            raise SourceError(f"{where} has {column!r} twice: rename one of the columns.")
         if column and column in available:
             found[field] = column
         elif column or (column is None and field in _REQUIRED[kind]):

@@ -108,6 +108,8 @@ def open_sources(
         if is_url(argument):
             url_without_password(argument)  # a URL that cannot be read is a usage error, now
             sources.append(Table(argument, kind, table, chosen))
+        elif not argument:
+            raise UsageError("A source has no name: name a file, `-` or postgresql://…")
         elif scheme := re.match(r"(\w[\w+.-]*)://", argument):
             raise UsageError(f"{scheme[1]}:// cannot be read: name a file, `-` or postgresql://…")
         else:

@@ -155,9 +155,6 @@ class CsvFile:
                 f"iconv -f WINDOWS-1252 -t UTF-8 {self.file.path.name} > utf8.csv"
             )
         found = resolve_columns(self.kind, header, self.chosen, where=where)
-        for column in found.values():
-            if header.count(column) > 1:
-                raise SourceError(f"{where} has {column!r} twice: rename one of the columns.")
         fields = {column: name for name, column in found.items()}
         return tuple(
             fields.get(name, name if name and name not in FIELDS[self.kind] else None)

@@ -121,9 +121,10 @@ def decide(
     derived = 0
     new_conversations = 0
     for key, _ in groupby(records, by_lead):
-        seen += 1
         found = known.get(key)
         fresh = new.get(key, [])
+        # A lead all of whose records lost against another lead's gets no conversation.
+        seen += bool(fresh) or found is not None
         if fresh:
             shares.append(LeadShare(key, fresh[0][_LEAD].decode(), found, fresh))
             derived += found is None and not listed

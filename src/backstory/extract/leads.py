@@ -15,7 +15,13 @@ from typing import Any
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 
-from backstory.extract.parse import Unreadable, parse_time, strict_json
+from backstory.extract.parse import (
+    Unreadable,
+    not_json,
+    parse_time,
+    strict_json,
+    whole_number,
+)
 from backstory.model import Channel, IdentityKind
 
 DEFAULT_REGION = "US"
@@ -105,9 +111,10 @@ def as_lead(
     region: str = DEFAULT_REGION,
 ) -> LeadRecord:
     """Return the lead in a line that was parsed; see `parse_lead`."""
-    for unreadable in ("row_unreadable", "state_metadata_unreadable"):
-        if unreadable in record:
-            raise Unreadable(unreadable, f"{str(record[unreadable])[:200]}")
+    if (row := record.get("row_unreadable")) is not None:
+        raise Unreadable("row_unreadable", str(row)[:200])
+    if (state := record.get("state_metadata_unreadable")) is not None:
+        raise Unreadable("state_metadata_unreadable", not_json("state_metadata", str(state)))
     external_id = _as_text(_field(record, columns, "id"), "id")
     if external_id is None:
         raise Unreadable("no_id", "The lead has no id: name its column with --map lead.id=column.")
@@ -139,8 +146,8 @@ def _as_text(value: Any, name: str) -> str | None:
     """Return text as it is and a whole number as its digits; blank is nothing."""
     if value is None:
         return None
-    if type(value) is float and value.is_integer():
-        value = int(value)
+    if type(value) is float and (whole := whole_number(value)) is not None:
+        value = whole
     if type(value) is int:
         return str(value)
     if type(value) is str:

@@ -15,12 +15,15 @@ from backstory.extract.parse import (
     Unreadable,
     canonical_json,
     microseconds,
+    not_json,
     parse_time,
     strict_json,
+    whole_number,
 )
 from backstory.model import MessageKind, Role
 
 MAX_EVENT_CHARS = 1000
+_ID_SHOWN = 40
 HASH_BYTES = 16
 
 ROLES: dict[str, Role] = {
@@ -74,7 +77,7 @@ def as_event(json: Json, columns: Mapping[str, str], assume_tz: tzinfo) -> Audit
     if type(audit_id) is not str or not audit_id.strip():
         audit_id = _as_id(audit_id)
         if audit_id is None:
-            raise Unreadable("no_id", "The record has no id: name its column with --map id=column.")
+            raise _no_id(get("id"))
     created_at = get("createdAt") if created_at is None else created_at
     if created_at is None:
         raise Unreadable(
@@ -97,12 +100,23 @@ def as_event(json: Json, columns: Mapping[str, str], assume_tz: tzinfo) -> Audit
 def _unreadable(record: dict[str, Any]) -> Unreadable:
     """Return what a source of rows found wrong with one of them."""
     (code, *_) = sorted(_UNREADABLE & record.keys())
-    return Unreadable(code, str(record[code])[:200])
+    found = str(record[code])[:200]
+    return Unreadable(code, not_json("payload", found) if code == "payload_unreadable" else found)
+
+
+def _no_id(found: Any) -> Unreadable:
+    if found is None or type(found) is str:
+        return Unreadable("no_id", "The record has no id: name its column with --map id=column.")
+    written = canonical_json(found).decode()
+    shown = written if len(written) <= _ID_SHOWN else f"{written[:_ID_SHOWN]}…"
+    return Unreadable("no_id", f"The record's id {shown} is neither text nor a whole number.")
 
 
 def _as_id(value: Any) -> str | None:
     if type(value) is str:
         return value if value and not value.isspace() else None
+    if type(value) is float and whole_number(value) is not None:
+        return str(whole_number(value))
     return str(value) if type(value) is int else None
 
 

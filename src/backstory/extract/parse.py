@@ -29,6 +29,12 @@ _SECONDS_BELOW = 1e11
 _MILLISECONDS_BELOW = 1e14
 _MICROSECONDS_BELOW = 1e17
 _SHORTEST_EPOCH_TEXT = 9
+_FLOATS_ARE_EXACT_BELOW = 2**53
+_TEXT_SHOWN = 80
+_EPOCH_TEXT = re.compile(r"-?[0-9]+(?:\.[0-9]*)?")
+# What ISO 8601 or its writers have and Python has not: the zone as a word, and a leap second.
+_UTC_WORD = re.compile(r" ?(?:utc|gmt|z)", re.IGNORECASE)
+_LEAP_SECOND = re.compile(r"(.*[Tt ][0-9]{2}:[0-9]{2}):60(?![0-9])(.*)")
 
 
 class Unreadable(Exception):
@@ -181,6 +187,17 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def whole_number(number: float) -> int | None:
+    """Return the integer that a float stands for, as pandas writes them beside nulls: 7.0 is 7."""
+    return int(number) if number.is_integer() and abs(number) < _FLOATS_ARE_EXACT_BELOW else None
+
+
+def not_json(field: str, text: str) -> str:
+    """Return the sentence about a cell that should hold JSON and holds `text`."""
+    shown = text if len(text) <= _TEXT_SHOWN else f"{text[:_TEXT_SHOWN]}…"
+    return f"The {field} is no JSON: {shown}"
+
+
 def parse_time(value: Any, assume_tz: tzinfo) -> datetime:
     """Return the moment that `value` names, in UTC; raise Unreadable(`bad_time`).
 
@@ -189,9 +206,10 @@ def parse_time(value: Any, assume_tz: tzinfo) -> datetime:
     """
     try:
         if type(value) is str:
-            if len(value) >= _SHORTEST_EPOCH_TEXT and value.strip().lstrip("-").isdecimal():
-                return _from_epoch(float(value))
-            moment = datetime.fromisoformat(value.strip())
+            text = value.strip()
+            if len(text) >= _SHORTEST_EPOCH_TEXT and _EPOCH_TEXT.fullmatch(text):
+                return _from_epoch(float(text))
+            moment = _from_iso(text)
             if moment.tzinfo is None:
                 moment = moment.replace(tzinfo=assume_tz)
             # In UTC, where the years 1 and 9999 may be left by an offset.
@@ -201,6 +219,19 @@ def parse_time(value: Any, assume_tz: tzinfo) -> datetime:
     except (ValueError, OverflowError) as bad:
         raise _bad_time(value) from bad
     raise _bad_time(value)
+
+
+def _from_iso(text: str) -> datetime:
+    """Read ISO 8601; a leap second is the one after it, as PostgreSQL has it."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        word = _UTC_WORD.search(text, max(len(text) - 4, 0))
+        plain = f"{text[: word.start()]}+00:00" if word and word.end() == len(text) else text
+        leap = _LEAP_SECOND.fullmatch(plain)
+        if leap is None:
+            return datetime.fromisoformat(plain)
+        return datetime.fromisoformat(f"{leap[1]}:59{leap[2]}") + timedelta(seconds=1)
 
 
 def _bad_time(value: Any) -> Unreadable:
