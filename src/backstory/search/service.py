@@ -12,7 +12,9 @@ from backstory.errors import ModelError, ModelUnreachable, UsageError
 
 _TRIES = 4
 _PATIENCE_SECONDS = 60.0
-_TIMEOUT = httpx2.Timeout(_PATIENCE_SECONDS, connect=10.0)
+# Where somebody waits for the answer.
+_HURRY_SECONDS = 5.0
+_MOST_SECONDS_TO_CONNECT = 10.0
 # Far more than any batch of vectors.
 _MOST_BYTES = 64 * 1024 * 1024
 # What an error says is kept with a run: of what was asked it may repeat no more than this.
@@ -44,21 +46,22 @@ class Service:
         self.host = host
         self._url, self._tries, self._sleep = url.rstrip("/"), tries, sleep
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._client = httpx2.Client(timeout=_TIMEOUT, headers=headers, transport=transport)
+        self._client = httpx2.Client(headers=headers, transport=transport)
 
-    def ask(self, path: str, body: dict[str, Any], *, to: str) -> Any:
+    def ask(self, path: str, body: dict[str, Any], *, to: str, at_once: bool = False) -> Any:
         """Return the answer to a request; wait longer each time, or as long as the service says.
 
-        `to` says in an error what it was asked to do. Raises ModelUnreachable where another try
-        may help, ModelError where none will.
+        `to` says in an error what it was asked to do. `at_once` tries once, for some seconds.
+        Raises ModelUnreachable where another try may help, ModelError where none will.
         """
         wait, said = _FIRST_WAIT_SECONDS, ""
-        for attempt in range(self._tries):
+        tries, patience = (1, _HURRY_SECONDS) if at_once else (self._tries, _PATIENCE_SECONDS)
+        for attempt in range(tries):
             if attempt:
                 self._sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
             try:
-                answer, content = self._post(path, body)
+                answer, content = self._post(path, body, patience)
             except httpx2.TransportError as failed:
                 said = str(failed) or type(failed).__name__
                 continue
@@ -69,23 +72,26 @@ class Service:
                 wait = max(wait, _retry_after(answer.headers.get("retry-after")))
                 continue
             return self._read(answer, content, body, to)
+        counted = "1 try" if tries == 1 else f"{tries} tries"
         raise ModelUnreachable(
-            f"{self.host} does not {to} now ({said}, {self._tries} tries): the same call may be "
-            "repeated."
+            f"{self.host} does not {to} now ({said}, {counted}): the same call may be repeated."
         )
 
-    def _post(self, path: str, body: dict[str, Any]) -> tuple[httpx2.Response, bytes]:
+    def _post(
+        self, path: str, body: dict[str, Any], patience: float
+    ) -> tuple[httpx2.Response, bytes]:
         """Return an answer and its content; one that trickles in is given up like one that hangs.
 
         What comes beyond the bound is not read.
         """
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        content = bytearray()
-        with self._client.stream("POST", f"{self._url}/{path}", json=body) as answer:
+        deadline = time.monotonic() + patience
+        timeout = httpx2.Timeout(patience, connect=min(patience, _MOST_SECONDS_TO_CONNECT))
+        content, url = bytearray(), f"{self._url}/{path}"
+        with self._client.stream("POST", url, json=body, timeout=timeout) as answer:
             for piece in answer.iter_bytes():
                 content += piece
                 if time.monotonic() > deadline:
-                    raise httpx2.ReadTimeout(f"no end within {_PATIENCE_SECONDS:.0f} s")
+                    raise httpx2.ReadTimeout(f"no end within {patience:.0f} s")
                 if len(content) > _MOST_BYTES:
                     break
         return answer, bytes(content)
