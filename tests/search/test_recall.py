@@ -214,3 +214,19 @@ def test_other_texts_are_ranked_on_the_same_scale(connection, joanie):
     assert (set(code.words), weather.words) == ({"code", "gate"}, ())
     assert found.hits == recall(connection, joanie, "the code of the gate").hits
     assert recall(connection, joanie, "gate").beside == ()
+
+
+@pytest.mark.parametrize(
+    "query", ["When did we visit Oslo?", "Who came to the gate?", "How many keys?", "the gate"]
+)
+def test_the_first_are_the_same_however_many_are_asked_for(connection, joanie, query):
+    people, things = ("Ann", "bob", "Cleo Ray", "nobody"), ("gate", "keys", "Oslo", "shop", "van")
+    when = ("yesterday", "in 2024", "", "last week, again", "three times")
+    rows = [
+        f"So {people[n % 4]} took the {things[n % 5]} and {things[n % 3]} {when[n % 7 % 5]}."
+        for n in range(120)
+    ]
+    say(connection, "joanie", *rows)
+    many = recall(connection, joanie, query, k=30).hits
+    for k in (1, 3, 10):
+        assert recall(connection, joanie, query, k=k).hits == many[:k]

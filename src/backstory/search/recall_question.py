@@ -22,7 +22,7 @@ _WANTS_TIME = re.compile(
 _WANTS_NUMBER = re.compile(r"\bhow (?:many|often|much)\b")
 _WANTS_NAME = re.compile(
     r"\bwho\b|\bwhom\b|\bwhere\b|\bnames?\b|\bwhich\b|\bcalled\b"
-    r"|\bwhat (?:book|movie|film|game|song|band|brand|company|city|country|place|state|street)s?\b"
+    r"|\bwhat (?:brand|company|city|country|place|state|street)s?\b"
 )
 _MONTH = "|".join(_MONTHS)
 _ISO = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
