@@ -71,13 +71,15 @@ def _server_seconds(database: Database) -> float:
 
 
 class Bare:
-    """The model by itself, as ONNX Runtime runs it when nothing is set."""
+    """The model by itself, as ONNX Runtime runs it with so many threads; 0 is its own choice."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, threads: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(256)
-        self._session = onnxruntime.InferenceSession(str(directory / "model.onnx"))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(str(directory / "model.onnx"), options)
         self._names = [each.name for each in self._session.get_inputs()]
         self.batch = 0
 
@@ -124,6 +126,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Settings().home)
     parser.add_argument("--database", default=Settings().database_url)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=0, help="of the floor; 0: its own choice")
     wish = parser.parse_args()
     directory = model_directory(wish.model, wish.home)
     if directory is None:
@@ -136,7 +139,7 @@ def main() -> None:
         load(database, read_dialogues(wish.path), Path(folder))
         with database.engine.connect() as connection:
             texts = list(connection.execute(text(f"{SAID} FROM messages")).scalars())
-        floor = Bare(directory)
+        floor = Bare(directory, wish.threads)
         floor.choose_batch(texts[::TRIAL], database)
         embedder.embed(texts[::TRIAL])
         rounds = [
