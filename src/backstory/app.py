@@ -1,7 +1,7 @@
 """Composition root: opens the database and the home that the settings name, and closes them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from backstory.config import DEFAULT_SCHEMA, Settings
-from backstory.errors import SchemaMismatch, UsageError
+from backstory.errors import ModelError, ModelUnreachable, SchemaMismatch, UsageError
 from backstory.extract.line_rules import LineRules, load_rules
 from backstory.live.reading import Event, LiveOptions
 from backstory.live.record import record_event
@@ -163,6 +163,16 @@ class App:
         with translated(), database.engine.connect() as connection:
             serving = serving_model(connection)
         return self.embedders.named(serving.name) if serving else None
+
+    def warm(self) -> None:
+        """Load the model that serves, if any, so that no question has to wait for it.
+
+        Where that fails recall goes by words, and says so when it is asked.
+        """
+        with suppress(ModelError, ModelUnreachable):
+            embedder = self.embedder()
+            if embedder is not None:
+                embedder.embed(["."], asking=True)
 
     @cached_property
     def embedders(self) -> FoundOnce:

@@ -4,9 +4,12 @@ import pytest
 from cli_world import Terminal
 from tiny_model import TOPICS, make_model
 
+from backstory.app import open_app
+from backstory.config import Settings
 from backstory.search.embed import DEFAULT_MODEL, MODELS
 
 QUESTION = "something expensive"
+LEAD = "e818914c-6e76-545b-8bd7-c36b3bca9f8b"
 
 
 @pytest.fixture
@@ -20,6 +23,7 @@ def loaded(database_url, tmp_path):
 @pytest.fixture
 def equipped(loaded):
     """The same, and a model of a few words in the place of the default one."""
+    loaded.env |= {"CONTEXT_MEMORY_ENABLED": "true"}
     make_model(loaded.home / MODELS / DEFAULT_MODEL)
     return loaded
 
@@ -95,6 +99,36 @@ def test_models_are_listed_with_the_one_that_serves(equipped):
     listed = equipped.type("model", "list", "--json").json
     assert listed["local"] == [DEFAULT_MODEL]
     assert listed["stored"][0]["name"] == listed["serving"]
+
+
+def test_the_doctor_says_whether_the_serving_model_is_here(equipped):
+    def found():
+        checks = equipped.type("db", "doctor", "--json").json["checks"]
+        return [(c["verdict"], c["finding"]) for c in checks if c["name"] == "meaning"]
+
+    assert found() == []
+    equipped.type("embed")
+    ((verdict, finding),) = found()
+    assert (verdict, DEFAULT_MODEL in finding) == ("ok", True)
+    (equipped.home / MODELS).rename(equipped.home / "away")
+    ((verdict, finding),) = found()
+    assert verdict == "warn"
+    assert "recall goes by words" in finding
+    # A session goes on by words all the same.
+    told = equipped.type("context", LEAD, "the old spa", "--json")
+    assert told.code == 0
+    assert told.json["lines"]
+
+
+def test_a_server_loads_the_model_before_it_is_asked(equipped):
+    settings = Settings(DATABASE_URL=equipped.env["DATABASE_URL"], home=equipped.home)
+    equipped.type("embed")
+    with open_app(settings) as app:
+        app.warm()
+        assert "_session" in vars(app.embedder())
+    (equipped.home / MODELS / DEFAULT_MODEL / "tokenizer.json").write_text("{}", encoding="utf-8")
+    with open_app(settings) as app:
+        app.warm()
 
 
 def test_what_a_model_consists_of_is_told_before_it_is_brought(loaded):

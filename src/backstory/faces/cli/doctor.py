@@ -16,6 +16,7 @@ from backstory.faces.cli.screen import counted, size
 from backstory.model import RunStatus
 from backstory.runs.run import list_runs, short_id
 from backstory.store import embedded
+from backstory.store.embeddings import serving_model
 from backstory.store.engine import translated
 from backstory.store.schema import schema_state
 
@@ -212,7 +213,26 @@ def _contents(connection: Connection, app: App) -> Iterator[Check]:
     yield Check("schema", "ok", f"Schema {schema!r} is up to date ({state.head}).")
     yield _rights(connection, schema)
     yield _indexes(connection, schema)
+    yield from _meaning(connection, app)
     yield from _runs(connection, app.home)
+
+
+def _meaning(connection: Connection, app: App) -> Iterator[Check]:
+    """Say whether the model by which messages are embedded can be asked; nothing without one."""
+    serving = serving_model(connection)
+    if serving is None:
+        return
+    if app.embedders.named(serving.name) is None:
+        yield Check(
+            "meaning",
+            "warn",
+            f"Messages are embedded by {serving.name}, which is not to be had: recall goes by "
+            "words.",
+            "Run `backstory model install`, or name its directory or service in "
+            "BACKSTORY_EMBEDDING_MODEL and _URL.",
+        )
+    else:
+        yield Check("meaning", "ok", f"{serving.name} serves.")
 
 
 def _rights(connection: Connection, schema: str) -> Check:

@@ -72,6 +72,7 @@ def serve(
             statement_seconds=_STATEMENT_SECONDS,
         ) as serving:
             access = Access(serving.for_reading(), serving.rules)
+            serving.warm()
             hosts = frozenset(host_names) if host_names else None
             mcp = McpApp(
                 access.toolset,
