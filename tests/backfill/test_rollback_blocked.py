@@ -1,6 +1,8 @@
 """What was put on top of a run blocks its rollback, by name, and goes with force."""
 
+import re
 import uuid
+from typing import get_args
 
 import pytest
 from loaded_world import World, differences, lead, record, talk
@@ -9,6 +11,7 @@ from two_loads import NEW, OLD, OLD_LEADS, sound
 from backstory.backfill.obstacles import OBSTACLES
 from backstory.errors import RunError
 from backstory.store.statements import statements
+from backstory.tools.catalog import TOOLS
 
 LIVE = """
     INSERT INTO audit_log (id, log, audit_id, lead_id, lead_external_id, actor, action, payload,
@@ -38,15 +41,29 @@ AUTHORED = {
     + OF_LEAD_3.format("'phone', '+15125550199', 'claimed'"),
     "confirmations": """
         INSERT INTO confirmations (id, customer_id, candidate_id, source_kind, source_id,
-                                   content_hash, fetched_at, conversation_id) """
-    + OF_LEAD_3.format("'x', 'lead', l.id, '', now(), c.id"),
+                                   content_hash, fetched_at, confirmed_at, conversation_id) """
+    + OF_LEAD_3.format("'x', 'lead', l.id, '', now(), now(), c.id"),
     "tool_calls": """
         INSERT INTO tool_calls (id, customer_id, tool, actor, arguments_hash, outcome,
                                 latency_ms) """
-    + OF_LEAD_3.format("'a_tool', 'agent', '', 'done', 1"),
+    + OF_LEAD_3.format("'a_tool', 'agent', '', 'updated', 1"),
     "notes": "INSERT INTO memory_notes (id, customer_id, kind, text, extracted_by, status) "
     + OF_LEAD_3.format("'fact', 'a note', 'test', 'confirmed'"),
 }
+# What an agent saw of lead-3 and did nothing about.
+SEEN = """
+    INSERT INTO confirmations (id, customer_id, candidate_id, source_kind, source_id, content_hash,
+                               fetched_at, conversation_id) {};
+    INSERT INTO tool_calls (id, customer_id, tool, actor, arguments_hash, outcome, latency_ms,
+                            lead_id, conversation_id) {};
+    INSERT INTO tool_calls (id, tool, actor, arguments_hash, outcome, latency_ms, conversation_id,
+                            customer_id)
+    SELECT gen_random_uuid(), 'create_job', 'agent', '', 'invalid_arguments', 1, c.id, c.customer_id
+    FROM conversations c JOIN leads l ON l.id = c.lead_id WHERE l.external_id = 'lead-3'
+    """.format(
+    OF_LEAD_3.format("'y', 'lead', l.id, '', now(), c.id"),
+    OF_LEAD_3.format("'memory_fetch_candidates', 'agent', '', 'found', 1, l.id, c.id"),
+)
 # A lead of its own, who is nobody else's customer.
 LONELY = [lead("lead-3", phone="512 555 0133")]
 
@@ -70,6 +87,37 @@ def test_what_was_written_on_top_blocks_and_goes_with_force(world: World, name: 
     assert report.forced[name] == 1
     assert (plan.forced, plan.removed) == (report.forced, report.removed)
     assert differences(before, world.dump()) == {}
+
+
+@pytest.mark.parametrize("on_top", [(), ("jobs", "confirmations", "tool_calls")])
+def test_what_was_only_seen_goes_with_it_and_blocks_nothing(
+    world: World, on_top: tuple[str, ...]
+) -> None:
+    world.load(OLD, OLD_LEADS)
+    before = world.dump()
+    world.load(NEW, LONELY)
+    world.run(*SEEN.split(";"), *(AUTHORED[name] for name in on_top))
+    plan = world.plan_rollback()
+    assert {each.name for each in plan.blockers} == set(on_top)
+    assert (plan.removed["confirmations"], plan.removed["tool_calls"]) == (1, 2)
+    report = world.roll_back(force=bool(on_top))
+    assert (plan.forced, plan.removed) == (report.forced, report.removed)
+    assert differences(before, world.dump()) == {}
+    sound(world)
+
+
+def test_each_outcome_of_a_tool_says_whether_it_wrote() -> None:
+    """What wrote blocks, by the list in the statement; a new outcome has to be thought about."""
+    said = {
+        outcome
+        for tool in TOOLS
+        for outcome in get_args(tool.gives.model_fields["outcome"].annotation)
+    }
+    wrote = said - {"unchanged", "duplicate", "found", "nothing_found"}
+    for name in ("blocking_tool_calls", "remove_tool_calls", "remove_readings", "rows_leaving"):
+        listed = re.search(r"t.outcome (?:NOT )?IN \((.*?)\)", statements()[name].body)
+        assert listed is not None
+        assert set(listed[1].replace("'", "").split(", ")) == wrote
 
 
 def test_every_obstacle_is_tried() -> None:

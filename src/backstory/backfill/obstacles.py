@@ -35,7 +35,12 @@ OBSTACLES: tuple[Obstacle, ...] = (
         "blocking_notes",
         "remove_notes",
     ),
-    Obstacle("tool_calls", "calls of agents' tools", "blocking_tool_calls", "remove_tool_calls"),
+    Obstacle(
+        "tool_calls",
+        "calls of agents' tools that wrote something",
+        "blocking_tool_calls",
+        "remove_tool_calls",
+    ),
     Obstacle("jobs", "jobs with their items and events", "blocking_jobs", "remove_jobs"),
     Obstacle("addresses", "addresses", "blocking_addresses", "remove_addresses"),
     Obstacle("claims", "identities that customers claimed", "blocking_claims", "remove_claims"),

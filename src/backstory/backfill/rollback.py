@@ -1,9 +1,10 @@
 """Takes back exactly what a run created, or says what that takes away and what stands in its way.
 
 Rows the run created go; rows it changed become what they were, and where a later run changed them
-again, that run inherits what was there before. What was derived from the run's rows goes with them.
-What people, agents, live events or other runs have put on top blocks the rollback, named; with
-`force` it goes too.
+again, that run inherits what was there before. What was derived from the run's rows goes with them,
+and so does what an agent was merely shown of them, with the calls that showed it. What people,
+agents, live events or other runs have put on top blocks the rollback, named; with `force` it goes
+too.
 
 A record that a later run met again was a duplicate there and has no second row: when the first is
 removed, running the later log again brings it back.
@@ -36,6 +37,8 @@ AUDIT_ACTION = "rollback"
 _ANALYZE_ROWS = 1000
 
 
+# What was only looked at goes with what was seen, before anything of that does.
+_SEEN = {"confirmations": "remove_shown", "tool_calls": "remove_readings"}
 # What a run's own rows are removed by, in order: what names a row goes before the row.
 _OWN = {
     "memory_notes": "remove_derived_notes",
@@ -190,9 +193,10 @@ def _roll_back(
     if standing and not force:
         raise _blocked(run, standing)
     restored = _restored(connection, values)
+    removed = _remove(connection, _SEEN, values, watch)
     taken_away = remove_obstacles(connection, values) if standing else {}
     values |= _moved_on(connection, run)
-    removed = _remove_own(connection, values, watch)
+    removed |= _remove(connection, _OWN, values, watch)
     watch.begin("restore")
     kept = _restore(connection, run, values, removed)
     watch.end()
@@ -220,11 +224,11 @@ def _blocked(run: Run, standing: Iterable[Blocker]) -> RunError:
     )
 
 
-def _remove_own(
-    connection: Connection, values: Mapping[str, Any], watch: Stopwatch
+def _remove(
+    connection: Connection, by: Mapping[str, str], values: Mapping[str, Any], watch: Stopwatch
 ) -> dict[str, int]:
     removed = {}
-    for table, statement in _OWN.items():
+    for table, statement in by.items():
         watch.begin(table)
         removed[table] = connection.execute(sql(statement), values).rowcount
     return removed

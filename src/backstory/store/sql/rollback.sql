@@ -68,7 +68,24 @@ SELECT (SELECT count(*) FROM messages WHERE run_id = CAST(:run_id AS uuid)) AS m
           AND NOT EXISTS (SELECT FROM going_jobs j WHERE j.id = n.job_id)
           AND NOT EXISTS (SELECT FROM messages m WHERE m.id = ANY (n.source_message_ids)
                           AND m.conversation_id IN (SELECT id FROM held)
-                          AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid))) AS memory_notes;
+                          AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid))) AS memory_notes,
+       (SELECT count(*) FROM confirmations k
+        WHERE k.confirmed_at IS NULL
+          AND (k.customer_id = ANY (CAST(:customers AS uuid[]))
+            OR k.conversation_id IN (SELECT id FROM held)
+            OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
+            OR EXISTS (SELECT FROM going_jobs j WHERE j.id = k.source_id)
+            OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id
+                       AND (m.run_id = CAST(:run_id AS uuid) OR m.conversation_id IN (SELECT id FROM held)))
+            OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
+                       WHERE n.id = k.source_id
+                         AND (m.run_id = CAST(:run_id AS uuid)
+                              OR m.conversation_id IN (SELECT id FROM held))))) AS confirmations,
+       (SELECT count(*) FROM tool_calls t
+        WHERE t.outcome NOT IN ('created', 'updated', 'added', 'recorded', 'confirmed')
+          AND (t.customer_id = ANY (CAST(:customers AS uuid[]))
+            OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+            OR t.conversation_id IN (SELECT id FROM held))) AS tool_calls;
 
 -- name: rows_restored
 -- How many rows of each table a rollback of a run makes what they were.
@@ -142,7 +159,7 @@ FROM customer_identities i
 WHERE i.customer_id = ANY (CAST(:customers AS uuid[])) AND i.provenance = 'claimed';
 
 -- name: blocking_confirmations
--- Confirmations of customers who leave, in conversations that go, or of leads, jobs, messages and notes that go.
+-- What was confirmed of customers who leave, in conversations that go, or of leads, jobs, messages and notes that go.
 WITH held AS (
     SELECT c.id FROM conversations c
     WHERE c.run_id = CAST(:run_id AS uuid)
@@ -155,19 +172,20 @@ WITH held AS (
 )
 SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
 FROM confirmations k
-WHERE k.customer_id = ANY (CAST(:customers AS uuid[]))
-   OR k.conversation_id IN (SELECT id FROM held)
-   OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
-   OR EXISTS (SELECT FROM going_jobs j WHERE j.id = k.source_id)
-   OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id
-              AND (m.run_id = CAST(:run_id AS uuid) OR m.conversation_id IN (SELECT id FROM held)))
-   OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
-              WHERE n.id = k.source_id
-                AND (m.run_id = CAST(:run_id AS uuid)
-                     OR m.conversation_id IN (SELECT id FROM held)));
+WHERE k.confirmed_at IS NOT NULL
+  AND (k.customer_id = ANY (CAST(:customers AS uuid[]))
+    OR k.conversation_id IN (SELECT id FROM held)
+    OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
+    OR EXISTS (SELECT FROM going_jobs j WHERE j.id = k.source_id)
+    OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id
+               AND (m.run_id = CAST(:run_id AS uuid) OR m.conversation_id IN (SELECT id FROM held)))
+    OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
+               WHERE n.id = k.source_id
+                 AND (m.run_id = CAST(:run_id AS uuid)
+                      OR m.conversation_id IN (SELECT id FROM held))));
 
 -- name: blocking_tool_calls
--- Calls of tools for customers who leave, or for leads and conversations that go.
+-- Calls of tools that wrote something, for customers who leave, or for leads and conversations that go.
 WITH held AS (
     SELECT c.id FROM conversations c
     WHERE c.run_id = CAST(:run_id AS uuid)
@@ -175,9 +193,10 @@ WITH held AS (
 )
 SELECT CAST(NULL AS uuid) AS run_id, count(*) AS rows
 FROM tool_calls t
-WHERE t.customer_id = ANY (CAST(:customers AS uuid[]))
-   OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-   OR t.conversation_id IN (SELECT id FROM held);
+WHERE t.outcome IN ('created', 'updated', 'added', 'recorded', 'confirmed')
+  AND (t.customer_id = ANY (CAST(:customers AS uuid[]))
+    OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+    OR t.conversation_id IN (SELECT id FROM held));
 
 -- name: blocking_notes
 -- Notes that a person confirmed or rejected, of customers who leave or from what a run wrote; and
@@ -249,16 +268,17 @@ WITH held AS (
        OR j.conversation_id IN (SELECT id FROM held)
 )
 DELETE FROM confirmations k
-WHERE k.customer_id = ANY (CAST(:customers AS uuid[]))
-   OR k.conversation_id IN (SELECT id FROM held)
-   OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
-   OR EXISTS (SELECT FROM going_jobs j WHERE j.id = k.source_id)
-   OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id
-              AND (m.run_id = CAST(:run_id AS uuid) OR m.conversation_id IN (SELECT id FROM held)))
-   OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
-              WHERE n.id = k.source_id
-                AND (m.run_id = CAST(:run_id AS uuid)
-                     OR m.conversation_id IN (SELECT id FROM held)));
+WHERE k.confirmed_at IS NOT NULL
+  AND (k.customer_id = ANY (CAST(:customers AS uuid[]))
+    OR k.conversation_id IN (SELECT id FROM held)
+    OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
+    OR EXISTS (SELECT FROM going_jobs j WHERE j.id = k.source_id)
+    OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id
+               AND (m.run_id = CAST(:run_id AS uuid) OR m.conversation_id IN (SELECT id FROM held)))
+    OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
+               WHERE n.id = k.source_id
+                 AND (m.run_id = CAST(:run_id AS uuid)
+                      OR m.conversation_id IN (SELECT id FROM held))));
 
 -- name: remove_jobs
 -- Delete what `blocking_jobs` counts, with all that is in it.
@@ -286,9 +306,10 @@ WITH held AS (
        OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
 )
 DELETE FROM tool_calls t
-WHERE t.customer_id = ANY (CAST(:customers AS uuid[]))
-   OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-   OR t.conversation_id IN (SELECT id FROM held);
+WHERE t.outcome IN ('created', 'updated', 'added', 'recorded', 'confirmed')
+  AND (t.customer_id = ANY (CAST(:customers AS uuid[]))
+    OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+    OR t.conversation_id IN (SELECT id FROM held));
 
 -- name: remove_addresses
 -- Delete the addresses of customers who leave.
@@ -349,6 +370,45 @@ WITH held AS (
     RETURNING x.run_id
 )
 SELECT run_id, count(*) AS rows FROM gone GROUP BY run_id;
+
+-- name: remove_shown
+-- Delete what was only shown, and never confirmed, of what `blocking_confirmations` looks at.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+), going_jobs AS (
+    SELECT j.id FROM jobs j
+    WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
+       OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+       OR j.conversation_id IN (SELECT id FROM held)
+)
+DELETE FROM confirmations k
+WHERE k.confirmed_at IS NULL
+  AND (k.customer_id = ANY (CAST(:customers AS uuid[]))
+    OR k.conversation_id IN (SELECT id FROM held)
+    OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
+    OR EXISTS (SELECT FROM going_jobs j WHERE j.id = k.source_id)
+    OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id
+               AND (m.run_id = CAST(:run_id AS uuid) OR m.conversation_id IN (SELECT id FROM held)))
+    OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
+               WHERE n.id = k.source_id
+                 AND (m.run_id = CAST(:run_id AS uuid)
+                      OR m.conversation_id IN (SELECT id FROM held))));
+
+-- name: remove_readings
+-- Delete the calls that wrote nothing, of those that `blocking_tool_calls` looks at: the log of our
+-- own deeds keeps them.
+WITH held AS (
+    SELECT c.id FROM conversations c
+    WHERE c.run_id = CAST(:run_id AS uuid)
+       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+)
+DELETE FROM tool_calls t
+WHERE t.outcome NOT IN ('created', 'updated', 'added', 'recorded', 'confirmed')
+  AND (t.customer_id = ANY (CAST(:customers AS uuid[]))
+    OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
+    OR t.conversation_id IN (SELECT id FROM held));
 
 -- name: remove_derived_notes
 -- Delete notes nobody confirmed or rejected, of customers who leave or from what a run wrote.
