@@ -4,6 +4,7 @@ Roles belong to the whole cluster and are lost when a dump is restored elsewhere
 its rights are brought, and healed, beside the migrations and not by one of them.
 """
 
+from time import monotonic
 from typing import Any
 
 import psycopg
@@ -41,6 +42,8 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "messages": ("SELECT",),
 }
 
+_LOOKED_AT = "backstory.agents"
+_LOOK_EVERY_SECONDS = 60.0
 # A right we lack, a role that is therefore not there, or another process that was quicker.
 _NOT_OURS_TO_DO = (
     psycopg.errors.InsufficientPrivilege,
@@ -91,10 +94,17 @@ def ensure(connection: Connection, schema: str) -> list[str]:
 
 
 def require(connection: Connection, schema: str) -> None:
-    """Raise DatabaseError, with what an administrator must do, if agents cannot be served."""
+    """Raise DatabaseError, with what an administrator must do, if agents cannot be served.
+
+    It is looked at once a minute a connection: what is missing later, a call will say as well.
+    """
+    looked_at = connection.info.get(_LOOKED_AT)
+    if looked_at is not None and monotonic() - looked_at < _LOOK_EVERY_SECONDS:
+        return
     left = missing(connection, schema)
     if left:
         raise DatabaseError(f"Agents cannot be served: {'; '.join(left[:3])}. {advice(schema)}")
+    connection.info[_LOOKED_AT] = monotonic()
 
 
 def _make(driver: "psycopg.Connection[Any]", schema: str) -> None:

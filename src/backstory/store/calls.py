@@ -15,8 +15,7 @@ from sqlalchemy import Connection
 from backstory.extract.identity import lead_id, message_id
 from backstory.extract.parse import clean_text
 from backstory.model import OWN_LOG
-from backstory.store.pipeline import Step, pipelined
-from backstory.store.statements import sql
+from backstory.store.pipeline import Step, pipelined, rows
 
 CALLED = "tool_called"
 REFUSED = "tool_refused"
@@ -108,8 +107,8 @@ def find_lead(connection: Connection, reference: str) -> UUID | None:
     ids = [UUID(bytes=lead_id(clean_text(reference)[0]))]
     with suppress(ValueError):
         ids.append(UUID(reference))
-    row = connection.execute(sql("lead_of_session"), {"ids": ids}).one_or_none()
-    return None if row is None else UUID(str(row.id))
+    found = rows(connection, "lead_of_session", {"ids": ids})
+    return UUID(str(found[0].id)) if found else None
 
 
 # Ids that a call named are kept, so that a try at another's can be seen; never its words.
