@@ -236,6 +236,7 @@ def met_everything(database_of_the_docs, tmp_path_factory) -> Iterator[Place]:
     (place.home / "old").mkdir()
     (place.home / "old" / "1.jsonl.gz").write_bytes(gzip.compress(b"\n".join(lines)))
     (place.home / "rules.toml").write_text('[[rule]]\nkind = "promise"\nwords = ["likes"]')
+    (place.home / "lines.toml").write_text('[[rule]]\nname = "ours"\nline = "{total}"')
     (place.home / "my_report.py").write_text("import os; os.environ['DATABASE_URL']")
     place.do(
         'CREATE TABLE public."AuditLog" AS SELECT audit_id AS id, CAST(NULL AS text) AS '

@@ -236,7 +236,7 @@ keys = ["bottom_line"]
 [[rule]]
 name = "quote"
 actions = ["*quote*"]
-line = "Angebot: {total}[ an {to}]"
+line = "Angebot: {total}[ an {to}][ ({items:count Posten/Posten})]"
 
 [[rule]]
 name = "shipped"
@@ -253,6 +253,8 @@ def test_a_file_of_ones_own_adds_replaces_and_switches_off(tmp_path: Path) -> No
     rules = load_rules_of(OWN, tmp_path)
     assert line("quote_sent", {"bottom_line": 5, "total": 9}, rules=rules) == "Angebot: €5.00"
     assert line("quote_sent", {"total": 9, "to": "Al"}, rules=rules) == "Angebot: €9.00 an Al"
+    told = line("quote_sent", {"total": 9, "items": [1, 2]}, rules=rules)
+    assert told == "Angebot: €9.00 (2 Posten)"
     shipped = {"type": "Order.shipped", "parcel": {"code": "x_y"}, "at": "2026-06-04"}
     assert line("event", shipped, rules=rules) == "Parcel x_y left on 4 June 2026"
     assert (

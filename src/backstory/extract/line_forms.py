@@ -297,14 +297,15 @@ def span(found: Found, telling: Telling) -> str:
 
 
 def count(found: Found, telling: Telling) -> str:
-    """Tell how many there are: `2 items`, by the word behind the form."""
+    """Tell how many there are: `2 items`, by the word behind the form, `item` or `box/boxes`."""
     value = found.value
     if isinstance(value, bool) or not isinstance(value, list | dict | int):
         return ""
     many = len(value) if isinstance(value, list | dict) else value
     if not telling.word:
         return number(many)
-    return f"{number(many)} {telling.word}{'' if many == 1 else 's'}"
+    one, _, several = telling.word.partition("/")
+    return f"{number(many)} {one if many == 1 else several or one + 's'}"
 
 
 def pairs(found: Found, telling: Telling) -> str:

@@ -40,6 +40,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("name", name=op.f("line_rules_pkey")),
     )
+    # Agents have nothing to do with it.
+    op.execute("ALTER TABLE line_rules ENABLE ROW LEVEL SECURITY")
     op.add_column("messages", sa.Column("line", sa.Text(), nullable=True))
     op.add_column("messages", sa.Column("line_rules", sa.Text(), nullable=True))
     # Where this was taken back before.
