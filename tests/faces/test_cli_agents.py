@@ -53,7 +53,9 @@ def test_arguments_are_read_from_standard_input(calling):
     assert calling("create_job", "--args", "-", stdin='{"title": "Garage"}').code == 0
 
 
-@pytest.mark.parametrize("args", ["{", "[]", '"title"', "null", ""])
+@pytest.mark.parametrize(
+    "args", ["{", "[]", '"title"', "null", "", "[" * 60_000, f'{{"title": {"9" * 5_000}}}']
+)
 def test_arguments_that_are_no_object_are_a_wrong_request(calling, args):
     wrong = calling("create_job", "--args", args)
     assert (wrong.code, wrong.out) == (2, "")

@@ -1,6 +1,8 @@
 """Text search finds what the web's syntax asks for, page by page, and shows it safely."""
 
+import base64
 import itertools
+import json
 import unicodedata
 import uuid
 from contextlib import suppress
@@ -112,6 +114,16 @@ def test_a_cursor_belongs_to_its_query(yard):
 def test_an_invented_cursor_is_refused(yard, after):
     with pytest.raises(UsageError):
         search_messages(yard, SearchQuery("quote", after=after))
+
+
+@pytest.mark.parametrize("seen", [10**30, 1e300, -1, None, "many"])
+def test_a_cursor_that_somebody_wrote_counts_no_more_than_there_can_be(yard, seen):
+    first = search_messages(yard, SearchQuery("quote", limit=1)).next
+    fields = json.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
+    fields[4] = seen
+    forged = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+    with pytest.raises(UsageError, match="damaged"):
+        search_messages(yard, SearchQuery("quote", after=forged.rstrip("=")))
 
 
 # --- filters ---------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from typing import Any
 from backstory.errors import UsageError
 from backstory.store.search import Key
 
+_MOST_SEEN = 2**53
+
 
 @dataclass(frozen=True)
 class Block:
@@ -53,7 +55,7 @@ def decode(text: str, query: str) -> Cursor:
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
         fields = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         of, floor, ceiling, walk, seen, place = fields
-        block = Block(_time(floor), _time(ceiling), bool(walk), int(seen))
+        block = Block(_time(floor), _time(ceiling), bool(walk), _count(seen))
         cursor = Cursor(block, place and _key(*place))
     except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as bad:
         raise UsageError("The cursor is damaged: ask again without it.") from bad
@@ -69,6 +71,13 @@ def _time(raw: Any) -> datetime | None:
     if moment.tzinfo is None:
         raise ValueError("a moment without a zone")
     return moment
+
+
+def _count(raw: Any) -> int:
+    seen = int(raw)
+    if not 0 <= seen <= _MOST_SEEN:
+        raise ValueError("more than any table has")
+    return seen
 
 
 def _key(score: Any, moment: Any, key: Any) -> Key:

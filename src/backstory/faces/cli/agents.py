@@ -108,8 +108,8 @@ def _object(written: str) -> dict[str, Any]:
     """Return arguments given as JSON; what is in them is the tool's to judge."""
     try:
         given = json.loads(written)
-    except ValueError as bad:
-        raise UsageError(f"--args is no JSON: {bad}.") from None
+    except (ValueError, RecursionError) as bad:
+        raise UsageError(f"--args is no JSON, or nothing that can be read: {bad}.") from None
     if not isinstance(given, dict):
         raise UsageError("""--args is an object, as in '{"title": "Garage clean-out"}'.""")
     return given
