@@ -4,7 +4,7 @@ The way of the data, and the packages in the order in which they may import one 
 
     faces     who is asking: the command line, HTTP, MCP
     app       opens the database and the home, closes them, and passes on what is asked
-    tools     what an agent may ask: seven tools, sessions of one lead, schemas for each provider
+    tools     what an agent, or the staff, may ask: tools, sessions of one lead, schemas
     memory    what a customer may mean from before, confirmed before it is reused
     backfill  the log in bulk: plan, execute, verify, rollback
     live      the log as it grows, event by event
