@@ -12,7 +12,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 @pytest.fixture
 def bench(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCH))
-    for name in ("recall", "load"):
+    for name in ("recall", "recall_sizes", "load"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     import recall  # noqa: PLC0415 - a script, found in its own folder
 
@@ -64,3 +64,16 @@ def test_the_metrics_are_what_they_are_called(bench):
     assert row["recall@10"] == row["all@10"] + 0.25 == 0.75
     assert row["mrr"] == pytest.approx((1 / 3 + 1) / 2, abs=1e-4)
     assert (row["p50_ms"], row["p95_ms"]) == (2.0, 3.0)
+
+
+def test_a_customer_of_a_size_is_told_the_dialogues_again_later(bench, tmp_path):
+    import recall_sizes  # noqa: PLC0415 - a script, found in its own folder
+
+    path = tmp_path / "dialogues.json"
+    path.write_text(json.dumps([sample(), sample()]), encoding="utf-8")
+    dialogues = bench.read_dialogues(path)
+    customer = recall_sizes.of_size(dialogues, 17)
+    assert len({turn.name for turn in customer.turns}) == 17
+    assert customer.turns[14].at - customer.turns[0].at == recall_sizes.ROUND
+    assert len(customer.questions) == 2
+    assert len(recall_sizes.of_size(dialogues, 5).questions) == 1
