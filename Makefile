@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PRODUCT := $(VENV)/.product
 DEV := $(VENV)/.dev
+OTHERS := $(VENV)/.others
 RECORDS ?= 100000
 PROCESSES ?= 2
 
@@ -21,15 +22,15 @@ help: ## print this list
 demo: $(PRODUCT) ## load the sample log into an embedded PostgreSQL and look around
 	@$(BIN)/backstory demo --fetch-model
 
-test: lint types imports model ## everything that must hold: lint, types, import rules, tests
-	$(BIN)/pytest -n $(PROCESSES)
+test: $(OTHERS) lint types imports model ## everything that must hold: lint, types, import rules, tests
+	$(BIN)/pytest -n $(PROCESSES) --dist worksteal
 
 lint: $(DEV) ## ruff: rules and format
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
 types: $(DEV) ## mypy, strict
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers $(PROCESSES)
 
 imports: $(DEV) ## import-linter: the layers
 	$(BIN)/lint-imports
@@ -57,7 +58,7 @@ clean: ## remove .venv and every cache; data and databases stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# --- set-up: a stamp for what the product needs, one for what its developers need ----------------
+# --- set-up: a stamp each for what the product, its developers and some of the tests need --------
 
 $(PRODUCT): pyproject.toml
 	@$(BIN)/python $(RECENT) 2>/dev/null || { $(virtual_environment); }
@@ -69,6 +70,11 @@ $(PRODUCT): pyproject.toml
 $(DEV): $(PRODUCT)
 	@echo "Installing the tools of its developers."
 	@$(install_group) dev --editable ".[check,parquet,semantic]"
+	@touch $@
+
+$(OTHERS): $(DEV) tests/faces/other_environment.py
+	@echo "Installing what some tests need apart from it."
+	@$(BIN)/python tests/faces/other_environment.py
 	@touch $@
 
 ifneq ($(UV),)

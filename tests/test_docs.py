@@ -298,19 +298,19 @@ def prepare(place: Place, command: str, line: str) -> str:
         place.do("UPDATE backfill_runs SET status = 'canceled' WHERE status = 'paused'")
     if "pg_restore" in line and not (place.home / "backstory.dump").exists():
         place.follow("backstory db backup --to backstory.dump")
-    last_run = place.one("SELECT id FROM backfill_runs ORDER BY created_at DESC LIMIT 1")
-    stand_ins = {
-        "3f2a9c1b": last_run[:8],
-        "9b1f04c7": place.one("SELECT id FROM quarantine LIMIT 1")[:8],
-        "5d0c6a1e": place.one("SELECT id FROM customers LIMIT 1")[:8],
-        "7f3a91d2": a_key_of(place),
-        "LEAD": place.one("SELECT external_id FROM leads LIMIT 1"),
-        "postgresql://reader@host/crm": shlex.quote(place.url),
+    last_run = "SELECT id FROM backfill_runs ORDER BY created_at DESC LIMIT 1"
+    stand_ins: dict[str, Callable[[], str]] = {
+        "3f2a9c1b": lambda: place.one(last_run)[:8],
+        "9b1f04c7": lambda: place.one("SELECT id FROM quarantine LIMIT 1")[:8],
+        "5d0c6a1e": lambda: place.one("SELECT id FROM customers LIMIT 1")[:8],
+        "7f3a91d2": lambda: a_key_of(place),
+        "4c21ee07": lambda: a_note_of(place),
+        "LEAD": lambda: place.one("SELECT external_id FROM leads LIMIT 1"),
+        "postgresql://reader@host/crm": lambda: shlex.quote(place.url),
     }
-    if "4c21ee07" in line:
-        stand_ins["4c21ee07"] = a_note_of(place)
     for name, real in stand_ins.items():
-        line = line.replace(name, real)
+        if name in line:
+            line = line.replace(name, real())
     return line
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
 import backstory
 from backstory.sample import paths
@@ -21,21 +22,29 @@ from other_environment import installed, run  # noqa: E402 - it is beside the te
 # What runs beside us, and what has needs of its own and reaches us over MCP.
 BESIDE = ("openai_loop", "anthropic_loop", "openai_agents", "mcp_client")
 APART = ("langchain_agent", "pydantic_ai_agent")
-FRAMEWORKS = ("langchain", "langchain-mcp-adapters", "pydantic-ai-slim[mcp]")
+
+
+@pytest.fixture(scope="session")
+def demo_to_copy(template, copied, tmp_path_factory):
+    """The name of a database that holds what `backstory demo` leaves."""
+    audit, leads = map(str, paths())
+    for url in copied(template):
+        home = tmp_path_factory.mktemp("demo")
+        with backstory.open(database=url, schema="demo", home=home) as app:
+            options = backstory.BackfillOptions(audit=(audit,), leads=(leads,))
+            backstory.start(app.for_writing(), app.home, options)
+        yield make_url(url).database
 
 
 @pytest.fixture
-def demo(empty_database_url, tmp_path):
-    """The environment of an example: what `backstory demo` leaves, in a database of its own."""
-    audit, leads = map(str, paths())
-    with backstory.open(database=empty_database_url, schema="demo", home=tmp_path) as app:
-        options = backstory.BackfillOptions(audit=(audit,), leads=(leads,))
-        backstory.start(app.for_writing(), app.home, options)
+def demo(demo_to_copy, copied, tmp_path):
+    """The environment of an example: a demo of its own."""
+    for url in copied(demo_to_copy):
         yield {
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.defpath]),
             "HOME": str(tmp_path),
             "BACKSTORY_HOME": str(tmp_path),
-            "DATABASE_URL": empty_database_url,
+            "DATABASE_URL": url,
         }
 
 
@@ -86,8 +95,8 @@ def test_an_example_can_be_run_again(demo):
 
 
 @pytest.fixture(scope="session")
-def frameworks(request):
-    return installed(request.config.cache.mkdir("environments"), "frameworks", *FRAMEWORKS)
+def frameworks():
+    return installed("frameworks")
 
 
 @pytest.mark.parametrize("name", APART)

@@ -53,7 +53,8 @@ def test_plain_make_prints_what_it_can_do():
 def test_make_test_runs_everything_that_must_hold():
     """And nothing of it is set up anew when the stamp is newer than pyproject.toml."""
     wanted = make("--dry-run", "--assume-old=.venv/.dev", "test").stdout
-    for program in ("ruff check", "ruff format --check", "mypy", "lint-imports", r"pytest -n \d"):
+    checks = ("ruff check", "ruff format --check", r"mypy --num-workers \d", "lint-imports")
+    for program in (*checks, r"pytest -n \d --dist \w+"):
         assert re.search(rf"^\.venv/bin/{program}$", wanted, re.MULTILINE), program
     assert "pip" not in wanted
 

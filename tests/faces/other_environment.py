@@ -1,4 +1,7 @@
-"""Packages that cannot be installed beside ours, in a directory of their own that is kept."""
+"""Packages that cannot be installed beside ours, in directories of their own that are kept.
+
+Run as a script it makes the directories, so that no test has to.
+"""
 
 import fcntl
 import os
@@ -16,20 +19,26 @@ _UNREACHABLE = re.compile(
     re.IGNORECASE,
 )
 _SECONDS = 300
+_ALL = Path(sys.prefix) / "environments"
+_WANTED = {
+    "frameworks": ("langchain", "langchain-mcp-adapters", "pydantic-ai-slim[mcp]"),
+    "mcp1": ("mcp<2",),
+}
 
 
-def installed(cache: Path, name: str, *wanted: str) -> Path:
-    """Return a directory with these packages, made once for all tests and processes.
+def installed(name: str) -> Path:
+    """Return the directory of that name, made once for all tests and processes.
 
     Skips the test if the package index cannot be reached, and only then.
     """
-    made = cache / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
-    with (cache / f"{name}.lock").open("w") as lock:
+    made = _ALL / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
+    _ALL.mkdir(exist_ok=True)
+    with (_ALL / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not made.exists():
             unfinished = made.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            _install(unfinished, wanted)
+            _install(unfinished, _WANTED[name])
             unfinished.rename(made)
     return made
 
@@ -76,3 +85,11 @@ def run(packages: Path, script: Path, *words: str, env: dict[str, str]) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+if __name__ == "__main__":
+    for each in _WANTED:
+        try:
+            installed(each)
+        except pytest.skip.Exception as missing:
+            print(f"Tests that need it will be skipped: {missing}.")  # noqa: T201 - to who runs it

@@ -35,9 +35,9 @@ def terminal(database, database_url, tmp_path):  # noqa: ARG001 - the business i
 
 
 @pytest.fixture(scope="session")
-def packages(request):
+def packages():
     """Return where the SDK of the 1.x line is."""
-    return installed(request.config.cache.mkdir("environments"), "mcp1", "mcp<2")
+    return installed("mcp1")
 
 
 def asking(terminal, ask, mode):
