@@ -19,6 +19,7 @@ from backstory.live.reading import LiveOptions
 from backstory.live.record import record_event
 from backstory.model import RunWish
 from backstory.runs import run as runs
+from backstory.search.recall import recall
 from backstory.search.text import SearchQuery, search_messages
 from backstory.store.conversations import find_conversation, messages, trace
 from backstory.store.engine import Database
@@ -315,3 +316,10 @@ def test_a_line_is_searched_and_shown_and_so_are_the_words_of_the_json(
     assert told.projection.message.line == LINES["a-21"]
     assert told.projection.line_rules == our_rules().name
     assert told.record.payload == QUOTE
+
+
+def test_recall_gives_the_line_in_place_of_the_json(loaded_events: World) -> None:
+    with loaded_events.connection() as connection:
+        whose = find_conversation(connection, "lead-1").customer_id
+        best = recall(connection, whose, "Which quote was sent for the shed?", k=1).hits[0]
+    assert best.content == LINES["a-21"]

@@ -238,15 +238,17 @@ def get_conversation(connection: Connection, asked: GetConversation) -> Conversa
 
 
 def _read(message: store.Message) -> MessageRead:
+    # What happened reads as its line: the payload is one call of trace_message away.
+    said = message.line or message.content
     return MessageRead(
         message_id=message.id,
         role=message.role,
         kind=message.kind,
         author=text(message.author, _NAME),
         at=message.created_at,
-        text=plain(message.content, _TEXT),
+        text=plain(said, _TEXT),
         attachment=text(message.attachment_text, _TEXT),
-        cut=max(len(message.content), len(message.attachment_text or "")) > _TEXT,
+        cut=max(len(said), len(message.attachment_text or "")) > _TEXT,
     )
 
 
@@ -312,7 +314,7 @@ def trace_message(connection: Connection, asked: TraceMessage) -> MessageTraced:
         message_id=made.message.id if made else None,
         conversation_id=made.conversation_id if made else None,
         customer_id=made.customer_id if made else None,
-        text=text(made.message.content, _TEXT) if made else None,
+        text=text(made.message.line or made.message.content, _TEXT) if made else None,
         record=_record(found.record),
     )
 
