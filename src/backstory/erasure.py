@@ -36,6 +36,8 @@ from backstory.store.words import Words, words_of
 
 ACTION = "customer_erased"
 _TRIES = 5
+# The first PostgreSQL that forgets samples when it is asked to.
+_CLEARS_SAMPLES = (18,)
 # What the sums of a finished run are taken over: see `backfill.finish.sums`.
 _SUMMED = frozenset({"audit_log", "messages", "skips", "quarantine", "conflicts"})
 OUT_OF_REACH = (
@@ -45,6 +47,8 @@ OUT_OF_REACH = (
     "What cannot be read in that log and does not name a lead: it may be quarantined again.",
     "Exports, reports and logs that somebody has kept, and what a language model was shown.",
     "Working files of runs on other machines.",
+    "Pages of the database's files, until they are written anew.",
+    "Before PostgreSQL 18 the planner's samples of tables that have no row any more.",
 )
 
 
@@ -230,12 +234,18 @@ def _tell_runs(connection: Connection, removed: Mapping[str, Mapping[UUID | None
                 connection.execute(sql("note_taken_away"), told)
 
 
-def _vacuum(database: Database, tables: Mapping[str, int]) -> None:
-    """Give up the space of what was deleted, and the planner's samples of it."""
+def _vacuum(database: Database, touched: Mapping[str, int]) -> None:
+    """Give up the space of what was deleted, and the planner's samples of all that ever was."""
     with translated(), database.engine.connect() as connection:
         apart = connection.execution_options(isolation_level="AUTOCOMMIT")
-        for table in tables:
-            apart.exec_driver_sql(f'VACUUM (ANALYZE) "{table}"')
+        columns = apart.execute(sql("columns_that_can_hold_words"))
+        for table in sorted({row.table_name for row in columns}):
+            work = "VACUUM (ANALYZE)" if table in touched else "ANALYZE"
+            apart.exec_driver_sql(f'{work} "{table}"')
+            left = apart.exec_driver_sql(f'SELECT EXISTS (SELECT FROM "{table}")').scalar()
+            # Of a table without rows the samples stay as they were.
+            if not left and (apart.dialect.server_version_info or ()) >= _CLEARS_SAMPLES:
+                apart.execute(sql("clear_samples"), {"table": table})
 
 
 def _sweep(connection: Connection, home: Path) -> int:

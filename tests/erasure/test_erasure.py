@@ -215,6 +215,16 @@ def test_a_note_of_another_that_quotes_her_goes_and_a_job_forgets_where_it_came_
     assert world.verify().ok, world.verify().failed
 
 
+def test_no_sample_of_the_planner_holds_her(world: World) -> None:
+    """Nor of a table in which nothing is left: an analysis of no row leaves what was there."""
+    world.run("DELETE FROM skips WHERE lead_external_id = 'stranger'", "ANALYZE")
+    held = "SELECT tablename FROM pg_stats s WHERE CAST(to_jsonb(s) AS text) ~ 'zebra|5550101'"
+    assert {"messages", "skips"} <= {row[0] for row in world.rows(held)}
+    erase(world)
+    assert world.one("SELECT count(*) FROM skips") == 0
+    assert world.rows(held) == []
+
+
 def test_what_could_not_be_read_goes_however_it_spells_her(world: World) -> None:
     """A torn record is hers if it names her: in other case, with a phone as people write it."""
     spelled = (

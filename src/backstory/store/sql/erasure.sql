@@ -192,6 +192,13 @@ SET counts = CAST(:counts AS jsonb),
 WHERE run_id = CAST(:run_id AS uuid) AND stage = CAST(:stage AS text)
   AND number = CAST(:number AS bigint);
 
+-- name: clear_samples
+-- Let the planner forget the samples of a table's columns.
+SELECT pg_clear_attribute_stats(CAST(s.schemaname AS text), CAST(s.tablename AS text),
+                                CAST(s.attname AS text), s.inherited)
+FROM pg_stats s
+WHERE s.schemaname = current_schema() AND s.tablename = CAST(:table AS name);
+
 -- name: columns_that_can_hold_words
 -- Every column of ours that can hold a word, or an id, with how it is read.
 SELECT CAST(c.relname AS text) AS table_name, CAST(a.attname AS text) AS column_name,
