@@ -111,30 +111,36 @@ ORDER BY m.created_at DESC, m.seq DESC, m.id DESC
 LIMIT CAST(:limit AS bigint);
 
 -- name: recall_turns_around
--- Some messages of a customer with their neighbours, as columns, and where words occur in them.
+-- Some messages of a customer with their neighbours, as columns, and where words occur in them; one
+-- more before each is read, for what stands before its last neighbour.
 WITH near AS (
-    SELECT DISTINCT n.id
+    SELECT DISTINCT n.id, n.before_id
     FROM messages AS m
     CROSS JOIN LATERAL (
-        (SELECT b.id
-         FROM messages AS b
-         WHERE b.conversation_id = m.conversation_id AND b.customer_id = m.customer_id
-           AND (b.created_at, b.seq) <= (m.created_at, m.seq)
-         ORDER BY b.created_at DESC, b.seq DESC, b.id DESC
-         LIMIT CAST(:reach AS bigint) + 1)
-        UNION ALL
-        (SELECT a.id
-         FROM messages AS a
-         WHERE a.conversation_id = m.conversation_id AND a.customer_id = m.customer_id
-           AND (a.created_at, a.seq) > (m.created_at, m.seq)
-         ORDER BY a.created_at, a.seq, a.id
-         LIMIT CAST(:reach AS bigint))
+        SELECT u.id, u.back, lag(u.id) OVER (ORDER BY u.created_at, u.seq, u.id) AS before_id
+        FROM (
+            (SELECT b.id, b.created_at, b.seq,
+                    row_number() OVER (ORDER BY b.created_at DESC, b.seq DESC, b.id DESC) AS back
+             FROM messages AS b
+             WHERE b.conversation_id = m.conversation_id AND b.customer_id = m.customer_id
+               AND (b.created_at, b.seq) <= (m.created_at, m.seq)
+             ORDER BY b.created_at DESC, b.seq DESC, b.id DESC
+             LIMIT CAST(:reach AS bigint) + 2)
+            UNION ALL
+            (SELECT a.id, a.created_at, a.seq, 0 AS back
+             FROM messages AS a
+             WHERE a.conversation_id = m.conversation_id AND a.customer_id = m.customer_id
+               AND (a.created_at, a.seq) > (m.created_at, m.seq)
+             ORDER BY a.created_at, a.seq, a.id
+             LIMIT CAST(:reach AS bigint))
+        ) AS u
     ) AS n
     WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.id = ANY (CAST(:ids AS uuid[]))
-), placed AS (
+      AND n.back <= CAST(:reach AS bigint) + 1
+), turn AS MATERIALIZED (
     SELECT row_number() OVER story - 1 AS number, m.id, m.search, m.created_at,
            lag(m.conversation_id) OVER story IS DISTINCT FROM m.conversation_id AS opens,
-           lag(m.id) OVER story AS listed_before, m.conversation_id, m.seq,
+           lag(m.id) OVER story IS DISTINCT FROM n.before_id AS apart,
            m.author, m.role, length(m.search) AS length,
            CASE WHEN m.content NOT LIKE '%?%' THEN 0
                 WHEN rtrim(m.content) LIKE '%?' THEN 12 ELSE 4 END AS asks
@@ -142,17 +148,6 @@ WITH near AS (
     JOIN messages AS m ON m.id = n.id
     WHERE m.customer_id = CAST(:customer_id AS uuid)
     WINDOW story AS (ORDER BY m.conversation_id, m.created_at, m.seq, m.id)
-), turn AS MATERIALIZED (
-    SELECT p.*, p.listed_before IS DISTINCT FROM (
-               SELECT b.id
-               FROM messages AS b
-               WHERE b.conversation_id = p.conversation_id
-                 AND b.customer_id = CAST(:customer_id AS uuid)
-                 AND (b.created_at, b.seq) <= (p.created_at, p.seq)
-                 AND (b.created_at, b.seq, b.id) < (p.created_at, p.seq, p.id)
-               ORDER BY b.created_at DESC, b.seq DESC, b.id DESC
-               LIMIT 1) AS apart
-    FROM placed AS p
 ), posting AS (
     SELECT t.number, w.number - 1 AS word
     FROM unnest(CAST(:words AS tsquery[])) WITH ORDINALITY AS w (word, number)
