@@ -76,6 +76,20 @@ QUOTE = {"items": [{"name": "Half truck"}, {"name": "Spa"}], "currency": "USD"}
             {"date": "2026-06-04", "time": "2 PM", "service": "Clean-out"},
             "Booking created: 4 June 2026 2 PM, Clean-out",
         ),
+        (
+            "booking_created",
+            {"date": "2026-06-04", "start_time": "08:00", "end_time": "10:00", "service": "Spa"},
+            "Booking created: 4 June 2026, 08:00 to 10:00, Spa",
+        ),
+        (
+            "slot_changed",
+            {"changed_at": 1780560000, "fee": {"value": "5", "currency_code": "EUR"}},
+            "Slot changed: changed 4 June 2026, 08:00 UTC, fee €5.00",
+        ),
+        ("quote_sent", {"total": {"value": "5", "currency_code": "EUR"}}, "Quote sent: €5.00"),
+        ("quote_sent", {"total": "$1,240.5"}, "Quote sent: $1,240.50"),
+        ("quote_sent", {"total": "1.240,50 €"}, "Quote sent: 1.240,50 €"),
+        ("reminder_set", {"remindAt": 1780560000000}, "Reminder for 4 June 2026, 08:00 UTC"),
         ("booking_created", {"date": "next Friday"}, "Booking created: next Friday"),
         ("reminder_sent", {"for_date": "2026-06-04"}, "Reminder for 4 June 2026"),
         ("postback_received", {"postback": {"title": "Yes, please"}}, "Tapped: Yes, please"),
@@ -118,6 +132,11 @@ def test_known_events_read_as_a_short_line(action: str, payload: Any, expected: 
             "result",
             {"name": "find", "content": [{"type": "text", "text": "Two were found."}]},
             "Tool find answered: Two were found.",
+        ),
+        (
+            "result",
+            {"name": "find", "content": [{"type": "text", "text": '{"order_id":"W1"}'}]},
+            "Tool find answered: order W1",
         ),
         (
             "tool_result",

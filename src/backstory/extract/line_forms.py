@@ -1,12 +1,12 @@
 """The forms in which a line tells a value: words, money, days and times, counts, pairs, answers."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from enum import IntEnum
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
+from backstory.extract.line_manner import MINOR, NUMBERS, Key, Manner
 from backstory.extract.line_values import (
     MOST_KEYS,
     Found,
@@ -33,81 +33,16 @@ _MOST_LISTED = 3
 _MOST_PAIRS = 6
 _DEEPEST = 3
 _CODE_OF_A_CURRENCY = 3
-_KEYS_REMEMBERED = 4096
-_MINOR = frozenset({"cents", "minor", "pence"})
 _STARTS = ("start", "starts_at", "start_at", "start_time", "from", "begin", "begins_at")
 _ENDS = ("end", "ends_at", "end_at", "end_time", "to", "until")
 _NAMES = ("name", "title", "label", "full_name", "display_name", "summary")
-_NUMBERS = ("_number", "_id", "_no")
 _OF_A_PERSON = ("first_name", "middle_name", "last_name")
-_SAID_OF_A_KEY = frozenset({"id", "number", "no", "at", "on"})
+_DAYS = Value(
+    tuple((each,) for each in ("date", "day", "appointment_date", "service_date", "visit_date")),
+    deep=True,
+)
+_CLOCK = re.compile(r"\d{1,2}(:\d\d){0,2} ?([ap]\.?m\.?)?", re.ASCII | re.IGNORECASE)
 _YES_OR_NO = frozenset({"true", "false", "yes", "no"})
-
-
-class Key(NamedTuple):
-    """What a key says of its value: how early it is told, as what, and whether it is money."""
-
-    rank: int
-    label: str
-    money: bool
-    minor: bool
-    hidden: bool
-
-
-class Manner:
-    """How rules have values told: the currency of amounts, and which keys matter.
-
-    `first` keys are told before others, `hidden` ones never; `money` are words of keys of amounts.
-    """
-
-    def __init__(
-        self, currency: str, first: Iterable[str], hidden: Iterable[str], money: Iterable[str]
-    ) -> None:
-        self.currency = currency
-        places = reversed(list(enumerate(map(as_words, first))))
-        self._rank = {key: place for place, key in places}
-        self._hidden = frozenset(map(as_words, hidden))
-        self._money = frozenset(map(str.lower, money))
-        # The same few keys come again and again.
-        self.key = lru_cache(_KEYS_REMEMBERED)(self._look_at)
-        self.last = len(self._rank) + len(_Others)
-
-    def _look_at(self, key: str) -> Key:
-        words = key.split("_")
-        behind = len(self._rank)
-        other = behind + _Others.REST
-        if key.endswith("_name"):
-            other = behind + _Others.NAMES
-        elif key.endswith(_NUMBERS):
-            other = behind + _Others.NUMBERS
-        return Key(
-            self._rank.get(key, other),
-            _label(words),
-            self._is_money(words),
-            not _MINOR.isdisjoint(words),
-            key in self._hidden,
-        )
-
-    def _is_money(self, words: list[str]) -> bool:
-        """Tell whether a key names an amount: by its last word, or by that before `per`."""
-        last = words.index("per") - 1 if "per" in words[1:] else -1
-        return words[last] in self._money or not _MINOR.isdisjoint(words)
-
-
-class _Others(IntEnum):
-    """In which order keys come that the rules do not name; yes and no come behind them all."""
-
-    NAMES = 0
-    NUMBERS = 1
-    REST = 2
-
-
-def _label(words: list[str]) -> str:
-    """Return a key as a word before its value: `order_id` is an order, `total_cents` a total."""
-    kept = [word for word in words if word not in _MINOR]
-    if len(kept) > 1 and kept[-1] in _SAID_OF_A_KEY:
-        kept.pop()
-    return " ".join(kept or words)
 
 
 class Telling(NamedTuple):
@@ -180,7 +115,7 @@ def _name_keys(known: Mapping[str, Any]) -> Iterator[str]:
     yield from (key for key in _NAMES if key in known)
     if known.keys().isdisjoint(_OF_A_PERSON):
         yield from sorted(key for key in known if key.endswith("_name"))
-        yield from sorted(key for key in known if key.endswith(_NUMBERS))
+        yield from sorted(key for key in known if key.endswith(NUMBERS))
 
 
 def _first(told: Iterable[str], most: int) -> list[str]:
@@ -213,7 +148,7 @@ def _ranked(known: Mapping[str, Any], manner: Manner) -> list[tuple[int, str, Ke
 
 def money(found: Found, telling: Telling) -> str:
     """Tell an amount; under a key that says cents it counts those. `positive`: only above zero."""
-    minor = not _MINOR.isdisjoint(found.key.split("_"))
+    minor = not MINOR.isdisjoint(found.key.split("_"))
     return _amount(found.value, telling, minor=minor)
 
 
@@ -229,9 +164,9 @@ def _amount(value: Any, telling: Telling, *, minor: bool) -> str:
         held = _AMOUNT.find(inside)
         if held is None:
             return ""
-        minor = minor or not _MINOR.isdisjoint(held.key.split("_"))
+        minor = minor or not MINOR.isdisjoint(held.key.split("_"))
         value = held.value
-        said = inside.top.get("currency")
+        said = inside.top.get("currency") or inside.top.get("currency_code")
         currency = str(said).upper() if _is_currency(said) else currency
     count = as_number(value)
     if count is None:
@@ -273,6 +208,15 @@ def time(found: Found, telling: Telling) -> str:
     return str(at) if at else text(Found(found.key, value), telling)
 
 
+def _on_its_day(clock: Any, telling: Telling) -> str:
+    """Return a time of day with the day that the payload has elsewhere; "" where it is none."""
+    if not (isinstance(clock, str) and _CLOCK.fullmatch(clock.strip())):
+        return ""
+    held = _DAYS.find(telling.payload)
+    at = when(held.value) if held else None
+    return f"{at.day}, {clock.strip()}" if at else ""
+
+
 def span(found: Found, telling: Telling) -> str:
     """Tell from when to when; the end is beside the beginning, or is the value of that name."""
     begin, end = found.value, None
@@ -283,7 +227,7 @@ def span(found: Found, telling: Telling) -> str:
         end = held.value if held else None
     first, last = when(begin), when(end)
     if first is None or last is None:
-        one = time(Found(found.key, begin), telling)
+        one = _on_its_day(begin, telling) or time(Found(found.key, begin), telling)
         other = scalar(end) if isinstance(end, str) else ""
         return f"{one} to {other}" if one and other else one
     if not (first.exact and last.exact):
@@ -325,15 +269,19 @@ def _pairs(value: Mapping[str, Any], telling: Telling, most: int) -> str:
 
 
 def _pair(key: Key, value: Any, telling: Telling) -> str:
-    if key.money and as_number(value) is not None:
+    told = ""
+    if key.money and (type(value) is dict or as_number(value) is not None):
         told = _amount(value, telling, minor=key.minor)
-    elif _is_many(value):
+    if told:
+        return f"{key.label} {told}"
+    if _is_many(value):
         label = key.label.removesuffix("s") if len(value) == 1 else key.label
         return f"{len(value)} {label}"
-    elif isinstance(value, list | dict):
+    if isinstance(value, list | dict):
         told = cut(_inline(value, telling.manner, 1), _PAIR_CHARS)
     else:
-        told = scalar(value, _PAIR_CHARS)
+        at = when(value) if key.timed and type(value) is not str else None
+        told = str(at) if at else scalar(value, _PAIR_CHARS)
     return f"{key.label} {told}" if told else ""
 
 
@@ -368,7 +316,9 @@ def _answer(value: Any, telling: Telling) -> str:
         return "nothing"
     if all(type(each) is dict and each.get("type") == "text" for each in value[:_MOST_LISTED]):
         # What is said in blocks, as models and MCP give it.
-        return " ".join(str(each.get("text", "")) for each in value[:_MOST_LISTED])
+        said = " ".join(str(each.get("text", "")) for each in value[:_MOST_LISTED])
+        inner = _parsed(said)
+        return said if inner is said else _answer(inner, telling)
     if len(value) == 1:
         inner = value[0]
         return _answer(_listed(inner, telling.manner, 1) if type(inner) is list else inner, telling)

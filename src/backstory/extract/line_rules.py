@@ -21,7 +21,8 @@ import orjson
 
 from backstory.audit.event import AuditEvent
 from backstory.errors import UsageError
-from backstory.extract.line_forms import FORMS, Manner
+from backstory.extract.line_forms import FORMS
+from backstory.extract.line_manner import Manner
 from backstory.extract.line_templates import (
     BadTemplate,
     Part,

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from backstory.extract.line_forms import FORMS, Form, Manner, Telling, in_words
+from backstory.extract.line_forms import FORMS, Form, Telling, in_words
+from backstory.extract.line_manner import Manner
 from backstory.extract.line_values import Payload, Value, path_of
 
 _TOKEN = re.compile(r"\{\{|\}\}|\[\[|\]\]|[{}\[\]]")

@@ -22,6 +22,9 @@ _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?\s?(Z|[+-]\d\d(:?\d\d)?)?", re.ASCII
 )
 _NUMBER = re.compile(r"[-+]?\d{1,15}(\.\d{1,15})?", re.ASCII)
+# As people write amounts: `$1,240.00`.
+_THOUSANDS = re.compile(r"-?[$€£]? ?\d{1,3}(,\d{3}){0,3}(\.\d{1,2})?", re.ASCII)
+_NO_NUMBER = str.maketrans("", "", "$€£, ")
 # A word of a program, as `basic_economy`: it is read with spaces.
 _CODE = re.compile(r"[a-z]+(_[a-z]+)+", re.ASCII)
 _MONTHS = (
@@ -142,6 +145,8 @@ def as_number(value: Any) -> Decimal | None:
         return None
     if isinstance(value, str):
         said = value.strip()
+        if _THOUSANDS.fullmatch(said):
+            said = said.translate(_NO_NUMBER)
         return Decimal(said) if _NUMBER.fullmatch(said) else None
     if not -_PLAIN_BELOW < value < _PLAIN_BELOW:
         return None
