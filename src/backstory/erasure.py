@@ -128,7 +128,7 @@ def _found(connection: Connection, customer_id: UUID) -> tuple[Scope, Words]:
     """Return whom an id stands for, quarantined records included, and what names them."""
     scope = _scope(connection, customer_id)
     words = words_of(connection, scope)
-    return replace(scope, quarantined=tuple(quarantined_naming(connection, words))), words
+    return replace(scope, quarantined=tuple(quarantined_naming(connection, scope, words))), words
 
 
 def _scope(connection: Connection, customer_id: UUID) -> Scope:

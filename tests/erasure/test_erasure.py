@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from erased_world import (
+    JOANIE,
     LEADS,
     LOG,
     World,
@@ -22,6 +23,7 @@ from backstory import erasure
 from backstory.backfill.retry import retry
 from backstory.errors import RunError, UsageError
 from backstory.extract.leads import LeadRecord
+from backstory.live.reading import LiveOptions
 from backstory.live.record import record_event
 from backstory.model import LeadSource
 from backstory.runs import run as runs
@@ -237,12 +239,15 @@ def test_what_could_not_be_read_goes_however_it_spells_her(world: World) -> None
     for number, name in enumerate(spelled):
         torn = f'{{"id": "b-{number}", "payload": {{"text": "{name} of zebra {number}'
         record_event(world.database, torn.encode())
+    theirs = LiveOptions(columns={"lead_id": "whose"})
+    record_event(world.database, b'{"id": "b-8", "whose": "7", "text": "a zebra', options=theirs)
+    record_event(world.database, said(9000, "7", lead=JOANIE | {"id": "7"}))
     record_event(world.database, b'{"id": "b-9", "payload": {"text": "5125550177 and 51255501')
     before = world.one("SELECT count(*) FROM quarantine")
     report = erase(world)
     assert traces(world) == []
-    assert report.removed["quarantine"] == len(spelled) + 1
-    assert world.one("SELECT count(*) FROM quarantine") == before - len(spelled) - 1
+    assert report.removed["quarantine"] == len(spelled) + 2
+    assert world.one("SELECT count(*) FROM quarantine") == before - len(spelled) - 2
 
 
 def test_a_search_finds_bytes_in_whatever_case(world: World) -> None:

@@ -1,14 +1,14 @@
 """Takes a customer's names out of rows that nobody owns: reports, deeds, before-images, merges."""
 
-import re
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
+from backstory.extract.erased import leads_named
 from backstory.store.erasure import Scope
 from backstory.store.statements import sql
 from backstory.store.words import Words
@@ -16,24 +16,19 @@ from backstory.store.words import Words
 _OF_RUNS = ("options", "findings", "report", "error")
 
 
-def quarantined_naming(connection: Connection, words: Words) -> list[UUID]:
-    """Return the quarantined records whose bytes name the customer, read or not."""
+def quarantined_naming(connection: Connection, scope: Scope, words: Words) -> list[UUID]:
+    """Return the quarantined records whose bytes name the customer, read or not.
+
+    However short a lead's id is, it is found where a record names its lead.
+    """
     asked = {"words": words.spelled, "digits": words.phones}
-    rows = connection.execute(sql("quarantine_naming"), asked)
+    leads = {lead.bytes for lead in scope.leads}
     return [
         row.id
-        for row in rows
-        if words.name(bytes(row.raw).decode("utf-8", "replace")) or _names_lead(row, words)
+        for row in connection.execute(sql("quarantine_naming"), asked)
+        if words.name(bytes(row.raw).decode("utf-8", "replace"))
+        or any(key in leads for key in leads_named(bytes(row.raw), row.columns or {}))
     ]
-
-
-def _names_lead(row: Row[Any], words: Words) -> bool:
-    """Tell whether a record names one of the leads where it names its lead, however short."""
-    raw = bytes(row.raw)
-    return any(
-        re.search(rb'"lead_?id"\s*:\s*"?%s["\s,}]' % re.escape(key.encode()), raw, re.IGNORECASE)
-        for key in words.keys
-    )
 
 
 def redact(connection: Connection, scope: Scope, words: Words) -> dict[str, int]:

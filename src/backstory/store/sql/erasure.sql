@@ -104,7 +104,7 @@ ORDER BY md5(CAST(m.id AS text)) LIMIT CAST(:limit AS bigint);
 
 -- name: quarantine_naming
 -- Quarantined records whose bytes may name a customer, in whatever case, or hold these digits in a row.
-SELECT q.id, q.raw FROM quarantine q
+SELECT q.id, q.raw, q.options -> 'columns' AS columns FROM quarantine q
 CROSS JOIN LATERAL (SELECT lower(encode(q.raw, 'escape')) AS escaped OFFSET 0) AS e
 CROSS JOIN LATERAL (
     -- What people write between the digits of a phone; beyond ASCII a blank, a hyphen, a dash.
