@@ -181,7 +181,7 @@ def test_a_defect_is_answered_without_a_trace_and_logged_under_its_id(business, 
     assert "s3cret" not in str(said)
     (record,) = [each for each in caplog.records if each.exc_info]
     assert said["instance"].removeprefix("urn:uuid:") in record.getMessage()
-    assert "{reference:path}" in record.getMessage()
+    assert "{reference:whole}" in record.getMessage()
     assert "ana-2" not in record.getMessage()
 
 

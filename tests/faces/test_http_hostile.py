@@ -1,7 +1,9 @@
 """What no well-meaning client sends is answered like everything else: a problem, never a fault."""
 
+from urllib.parse import quote
+
 import pytest
-from http_world import Business, bearer, problem
+from http_world import Business, bearer, event, problem
 
 JSON = {"Content-Type": "application/json"}
 BODIED = ("/v1/sessions", "/v1/context", "/v1/events", "/v1/tools/create_job")
@@ -91,6 +93,17 @@ def test_a_reference_that_no_database_can_look_for_is_not_there(business):
     for query in ("%00", "%FF", "%ED%A0%80"):
         found = business.ask("GET", f"/v1/customers?query={query}", business.staff)
         assert found.json()["customers"] == []
+
+
+def test_a_lead_may_be_called_anything(business):
+    for number, name in enumerate(("two\nlines", "at the end\n", "a/b", "100 %", "\u202e?#")):
+        told = business.ask("POST", "/v1/events", business.agent, json=event(50 + number, name))
+        assert told.json()["outcome"] == "created"
+        address = f"/v1/conversations/{quote(name, safe='')}"
+        read = business.ask("GET", address, business.staff)
+        assert read.json()["conversation"]["lead"] == name
+        closed = business.ask("POST", f"{address}/close", business.agent)
+        assert closed.json()["lead"] == name
 
 
 # The last moment west of UTC and the first east of it: neither is in a year that Python has.

@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BeforeValidator
 from sqlalchemy import Connection
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from backstory.faces.http.bodies import Json
 from backstory.faces.http.callers import Key, Staff, StaffOrSession
@@ -41,6 +42,15 @@ _MOST_LISTED = 1_000
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
+class _Whole(PathConvertor):
+    """A path to its end; Starlette's own ends at a line, and an id may have one in it."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("whole", _Whole())
+
+
 def _written_out(value: object) -> object:
     if isinstance(value, str) and not _DATE_TIME.fullmatch(value):
         raise ValueError("a time is written with its zone, as in 2026-01-31T12:00:00Z")
@@ -68,7 +78,7 @@ router = APIRouter()
 
 
 @router.post(
-    "/v1/conversations/{reference:path}/close",
+    "/v1/conversations/{reference:whole}/close",
     tags=["conversations"],
     response_model=ConversationClosed,
     responses=problems(401, 404, 422, 429, 503),
@@ -83,7 +93,7 @@ def close(request: Request, key: Key, reference: Reference) -> Json:
 
 
 @router.get(
-    "/v1/conversations/{reference:path}",
+    "/v1/conversations/{reference:whole}",
     tags=["conversations"],
     response_model=ConversationPage,
     responses=problems(400, 401, 403, 404, 422, 429, 503),
