@@ -43,7 +43,7 @@ _PLACEHOLDERS = frozenset(
 _NOBODY = frozenset({"email", "na", "no", "noemail", "none", "null", "test", "unknown"})
 _COUNTED = frozenset({"0123456789", "1234567890"})
 _FEWEST_SAME_DIGITS = 5
-_CACHED = 1 << 16
+_CACHED = 1 << 10
 
 # Exactly what the library makes of these forms, forty times faster (a test compares them).
 _NORTH_AMERICAN = re.compile(

@@ -26,7 +26,7 @@ from backstory.store.statements import sql
 
 _LEADS_AT_ONCE = 2_000
 _KEYS_AT_ONCE = 5_000
-_KEPT_IN_MEMORY = 8 * 1024 * 1024
+_KEPT_IN_MEMORY = 256 * 1024
 
 
 class Listed(NamedTuple):
@@ -186,10 +186,10 @@ class Intake:
         self.changed = 0
         self.repeated = 0
         self.conflicting = 0
+        # How many leads the list has.
+        self.distinct = 0
         self.knowledge = knowledge
         self._sparing = sparing
-        self._places: dict[str, int] = {}
-        self._contents = array("q")
         self._changed: set[str] = set()
         self._seen: set[str] = set()
         self._file: IO[bytes] = SpooledTemporaryFile(_KEPT_IN_MEMORY)  # noqa: SIM115 - see __exit__
@@ -199,11 +199,6 @@ class Intake:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-
-    @property
-    def distinct(self) -> int:
-        """How many leads the list has."""
-        return len(self._places)
 
     def read(self, leads: Iterable[LeadRecord]) -> None:
         """Read the whole list, then find every known lead it may concern."""
@@ -223,16 +218,19 @@ class Intake:
 
     def _first_of_each(self, leads: Iterable[LeadRecord]) -> Iterator[Listed]:
         """Yield the first lead of every id, and count the others."""
+        places: dict[str, int] = {}
+        contents = array("q")
         for record in leads:
             lead = listed(record)
             content = hash(lead)
-            place = self._places.setdefault(lead.external_id, len(self._contents))
-            if place == len(self._contents):
-                self._contents.append(content)
+            place = places.setdefault(lead.external_id, len(contents))
+            if place == len(contents):
+                contents.append(content)
                 yield lead
             else:
                 self.repeated += 1
-                self.conflicting += self._contents[place] != content
+                self.conflicting += contents[place] != content
+        self.distinct = len(contents)
 
     def _take(self, difference: Difference) -> None:
         lead = difference.lead

@@ -203,12 +203,12 @@ class _Writer:
         )
         merge(self._connection, assignment.merges, run_id=self._run_id)
         project_identities(self._connection, census, assignment, run_id=self._run_id)
+        if intake.created >= _MANY_LEADS:
+            self._connection.execute(sql("analyze_links"))
         settle_profiles(self._connection, departures, run_id=self._run_id)
         concerned = set(assignment.customer_of[: intake.created + intake.changed])
         concerned.update(each.survivor for each in assignment.merges)
-        fill_profiles(self._connection, map(_uuid, concerned), run_id=self._run_id)
-        if intake.created >= _MANY_LEADS:
-            self._connection.execute(sql("analyze_links"))
+        fill_profiles(self._connection, concerned, run_id=self._run_id)
 
     def _add_customers(self, census: Census, assignment: Assignment) -> None:
         parameters = {"run_id": self._run_id}

@@ -1,6 +1,6 @@
 """Makes two customers one, and two again: each row that moves is listed, so that it can go back."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row
 from backstory.errors import UsageError
 from backstory.extract.assignment import Merge
 from backstory.extract.identity import derived_id
+from backstory.store.bulk import uuid_array
 from backstory.store.engine import translated
 from backstory.store.ownership import (
     LEADS,
@@ -190,14 +191,14 @@ def settle_profiles(
         },
     )
     concerned = {customer for customer, _ in left} | set(owners.values())
-    fill_profiles(connection, concerned, run_id=run_id)
+    fill_profiles(connection, {each.bytes for each in concerned}, run_id=run_id)
 
 
 def fill_profiles(
-    connection: Connection, customers: Iterable[UUID], *, run_id: UUID | None
+    connection: Connection, customers: Collection[bytes], *, run_id: UUID | None
 ) -> None:
-    """Give customers, where they are blank, what their leads say."""
+    """Give customers, where they are blank, what their leads say; `customers` are their ids."""
     ids = sorted(customers)
     for start in range(0, len(ids), _FILLED_AT_ONCE):
-        page = ids[start : start + _FILLED_AT_ONCE]
+        page = uuid_array(ids[start : start + _FILLED_AT_ONCE])
         connection.execute(sql("fill_customers"), {"ids": page, "run_id": run_id})

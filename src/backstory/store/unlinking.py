@@ -58,7 +58,7 @@ def unlink_run(connection: Connection, run_id: UUID, *, hub_limit: int = HUB_LIM
         customers = connection.execute(_unneeded_customers(run_id)).rowcount
         kept = list(connection.execute(sql("keep_customers"), parameters).scalars())
         connection.execute(sql("forget_changes"), parameters)
-        fill_profiles(connection, kept, run_id=None)
+        fill_profiles(connection, [each.bytes for each in kept], run_id=None)
         settling.decide_again(hub_limit)
         return Unlinked(leads, leads_kept, customers, len(kept), merges)
 
