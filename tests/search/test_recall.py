@@ -230,3 +230,16 @@ def test_the_first_are_the_same_however_many_are_asked_for(connection, joanie, q
     many = recall(connection, joanie, query, k=30).hits
     for k in (1, 3, 10):
         assert recall(connection, joanie, query, k=k).hits == many[:k]
+
+
+def test_an_event_is_read_by_its_line_and_asks_nothing_by_its_json(connection, joanie):
+    say(connection, "joanie", *SMALL_TALK)
+    say(connection, "joanie", '{"page": "/gate?id=7"}', kind="event", at=NOON + timedelta(hours=9))
+    say(connection, "joanie", "Fine.", at=NOON + timedelta(hours=9, minutes=1))
+    answered = {hit.content: hit.parts for hit in recall(connection, joanie, "gate page").hits}
+    assert "answer" in answered["Fine."]
+    line = "Opened the page of the gate"
+    connection.execute(text("UPDATE messages SET line = :l WHERE kind = 'event'"), {"l": line})
+    hits = {hit.content: hit.parts for hit in recall(connection, joanie, "gate page").hits}
+    assert line in hits
+    assert "answer" not in hits["Fine."]

@@ -23,8 +23,8 @@ WITH size AS MATERIALIZED (
     SELECT row_number() OVER story - 1 AS number, m.id, m.search, m.created_at, m.author, m.role,
            length(m.search) AS length,
            CASE WHEN lag(m.conversation_id) OVER story = m.conversation_id THEN 0 ELSE 1 END
-           + CASE WHEN m.content NOT LIKE '%?%' THEN 0
-                  WHEN rtrim(m.content) LIKE '%?' THEN 12 ELSE 4 END AS flags
+           + CASE WHEN coalesce(m.line, m.content) NOT LIKE '%?%' THEN 0
+                  WHEN rtrim(coalesce(m.line, m.content)) LIKE '%?' THEN 12 ELSE 4 END AS flags
     FROM messages AS m
     WHERE m.customer_id = CAST(:customer_id AS uuid)
       AND (SELECT s.messages FROM size AS s) <= CAST(:most AS bigint)
@@ -142,8 +142,8 @@ WITH near AS (
            lag(m.conversation_id) OVER story IS DISTINCT FROM m.conversation_id AS opens,
            lag(m.id) OVER story IS DISTINCT FROM n.before_id AS apart,
            m.author, m.role, length(m.search) AS length,
-           CASE WHEN m.content NOT LIKE '%?%' THEN 0
-                WHEN rtrim(m.content) LIKE '%?' THEN 12 ELSE 4 END AS asks
+           CASE WHEN coalesce(m.line, m.content) NOT LIKE '%?%' THEN 0
+                WHEN rtrim(coalesce(m.line, m.content)) LIKE '%?' THEN 12 ELSE 4 END AS asks
     FROM near AS n
     JOIN messages AS m ON m.id = n.id
     WHERE m.customer_id = CAST(:customer_id AS uuid)
