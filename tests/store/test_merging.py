@@ -208,6 +208,30 @@ def test_undoing_a_merge_gives_back_what_came_with_the_leads_since(connection):
     assert (found[job], found[other]) == (absorbed, survivor)
 
 
+def test_what_was_answered_while_two_were_one_is_told_neither_again(connection):
+    """An answer under an idempotency key is replayed as it was, whoever the customer is by then."""
+    survivor, _ = two_customers(connection)
+    merge = bridge(connection)
+    for name in ("a", "b"):
+        insert(
+            connection,
+            "tool_calls",
+            customer_id=survivor,
+            lead_id=value(connection, f"SELECT id FROM leads WHERE external_id = '{name}'"),
+            tool="memory_fetch_candidates",
+            actor="agent",
+            arguments_hash=b"",
+            idempotency_key="k",
+            outcome="found",
+            answer="{}",
+            latency_ms=1,
+        )
+    keyed = "SELECT count(*) FROM tool_calls WHERE idempotency_key IS NOT NULL"
+    before = value(connection, keyed)
+    undo_merge(connection, merge)
+    assert (before, value(connection, keyed)) == (2, 0)
+
+
 def test_undoing_a_merge_takes_from_the_survivor_what_only_the_other_said(connection):
     link(
         connection,

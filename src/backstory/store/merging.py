@@ -114,6 +114,7 @@ def undo(
     remember(connection, run_id, {name: [step.row for step in rows[name]] for name in rows})
     absorbed = [record.absorbed_id for record in records]
     remember(connection, run_id, {"customers": absorbed})
+    connection.execute(sql("forget_answers"), {"customers": list(roots.values())})
     carry(connection, rows, run_id=run_id)
     keys = {row: key for each in records for row, key in each.moved.get(_KEYS, {}).items()}
     primaries = [row for each in records for row in each.moved.get(_PRIMARIES, ())]
@@ -166,6 +167,7 @@ def split(
     steps = [Step(lead, owner, targets[lead]) for lead, owner in owners if owner != targets[lead]]
     rows = with_followers(connection, {LEADS.name: steps})
     remember(connection, run_id, {name: [step.row for step in rows[name]] for name in rows})
+    connection.execute(sql("forget_answers"), {"customers": [step.origin for step in steps]})
     carry(connection, rows, run_id=run_id)
     return departures + [(step.origin, step.row) for step in steps]
 

@@ -373,3 +373,9 @@ SELECT id, customer_id FROM leads WHERE id = ANY (CAST(:ids AS uuid[])) ORDER BY
 -- name: analyze_links
 -- Let the planner know what a large list brought: it guesses badly about tables that just grew.
 ANALYZE leads, customers, customer_identities;
+
+-- name: forget_answers
+-- Forget what was answered under idempotency keys while these customers were more than one: it may
+-- tell of the other, and whoever repeats such a call would be told again.
+UPDATE tool_calls SET answer = NULL, idempotency_key = NULL
+WHERE customer_id = ANY (CAST(:customers AS uuid[])) AND idempotency_key IS NOT NULL;
