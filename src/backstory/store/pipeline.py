@@ -219,7 +219,7 @@ def _rows(transformer: AnyTransformer, result: pq.abc.PGresult) -> list[Any]:
 
 @cache
 def _row_class(names: tuple[bytes, ...]) -> Any:
-    return namedtuple("Row", [each.decode() for each in names], rename=True)  # noqa: PYI024
+    return namedtuple("Row", [each.decode() for each in names], rename=True)  # noqa: PYI024 - its fields are known when it is read
 
 
 def _is_idle(driver: _Driver) -> bool:
