@@ -137,6 +137,32 @@ def test_a_backup_can_be_restored_elsewhere(loaded, with_client, tmp_path):
         [with_client / "pg_restore", "--list", file], capture_output=True, text=True, check=True
     )
     assert "TABLE DATA backstory messages" in listed.stdout
+    # Whoever holds the file may lack all that is not in the schema: pgvector, and our role.
+    shown = loaded.type("customers").out
+    with_schema = loaded.type("db", "restore", str(file))
+    assert with_schema.code == 2
+    assert "is not overwritten" in with_schema.err
+    engine = create_engine(parse_url(loaded.env["DATABASE_URL"]))
+    with engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA backstory CASCADE"))
+        connection.execute(text("DROP EXTENSION vector"))
+        connection.execute(text("DROP OWNED BY backstory_agent"))
+    engine.dispose()
+    assert loaded.type("db", "restore", str(file), "--json").json["schema"] == "backstory"
+    assert loaded.type("customers").out == shown
+    assert loaded.type("verify").code == 0
+    assert loaded.type("ready").code == 0
+
+
+@pytest.mark.usefixtures("with_client")
+def test_only_a_dump_of_this_schema_is_restored(loaded, tmp_path):
+    file = tmp_path / "copy.dump"
+    assert loaded.type("db", "backup", "--to", str(file)).code == 0
+    told = loaded.type("db", "restore", str(file), "--schema", "other")
+    assert (told.code, "--schema backstory" in told.err) == (2, True)
+    file.write_text("not a dump")
+    told = loaded.type("db", "restore", str(file))
+    assert (told.code, "is no file that" in told.err) == (2, True)
 
 
 @pytest.mark.usefixtures("with_client")
@@ -151,7 +177,7 @@ def test_a_backup_overwrites_nothing(loaded, tmp_path):
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("echo 'pg_dump (PostgreSQL) 9.6.24'", "cannot dump a server"),
+        ("echo 'pg_dump (PostgreSQL) 9.6.24'", "cannot work on a server"),
         ('case "$1" in --version) echo pg_dump 99;; *) echo broken >&2; exit 1;; esac', "broken"),
     ],
 )

@@ -11,7 +11,7 @@ PROMISED = {
     *("demo", "backfill", "resume", "runs", "pause", "cancel", "verify", "rollback"),
     *("quarantine list", "quarantine show", "quarantine retry", "conflicts", "search"),
     *("conversation", "customers", "trace", "db status", "db upgrade", "db url", "db stop"),
-    *("tools", "db doctor", "db backup", "record", "follow"),
+    *("tools", "db doctor", "db backup", "db restore", "render", "record", "follow"),
     *("serve", "key create", "key list", "key revoke", "call", "mcp"),
     *("context", "ready", "summarize", "embed", "model install", "model list", "erase", "export"),
     *("notes backfill", "notes list", "notes propose", "notes confirm", "notes reject"),

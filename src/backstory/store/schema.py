@@ -10,7 +10,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.schema import CreateSchema
 
-from backstory.errors import SchemaMismatch
+from backstory.errors import SchemaMismatch, UsageError
 from backstory.store import agent_role
 from backstory.store.engine import translated
 
@@ -72,6 +72,21 @@ def upgrade(engine: Engine, schema: str) -> SchemaState:
         # What an administrator has to do for it, `backstory ready` and whoever serves agents say.
         agent_role.ensure(connection, schema)
         return schema_state(connection, schema)
+
+
+def prepare_restore(engine: Engine, schema: str) -> None:
+    """Bring what a dump of `schema` needs and does not hold; raise UsageError if it is there.
+
+    The role of agents is brought, as always, by the `upgrade` that follows.
+    """
+    with translated(), engine.begin() as connection:
+        there = text("SELECT to_regnamespace(:schema) IS NOT NULL")
+        if connection.execute(there, {"schema": schema}).scalar_one():
+            raise UsageError(
+                f"Schema {schema!r} is there already and is not overwritten: name another "
+                f"database, or move it away (ALTER SCHEMA {schema} RENAME TO …)."
+            )
+        connection.execute(text("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public"))
 
 
 def downgrade(engine: Engine, schema: str, revision: str) -> None:

@@ -1,4 +1,4 @@
-"""Takes a copy of our schema with pg_dump, and says so when that pg_dump cannot do it."""
+"""Takes a copy of our schema with pg_dump and brings it back, or says why that cannot be done."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from backstory.app import App
 from backstory.errors import DatabaseError, UsageError
 from backstory.store import embedded
 from backstory.store.engine import Database, parse_url, translated
+from backstory.store.schema import prepare_restore
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,12 @@ def dump(app: App, to: Path) -> Backup:
     if not to.parent.is_dir():
         raise UsageError(f"{to.parent} is no directory: make it first, or choose another one.")
     database = app.for_reading()
-    program = _program(app, database)
+    program = _program(app, database, "pg_dump")
     partial = to.with_name(f"{to.name}.partial")
     try:
         partial.touch(mode=0o600)
-        _run(program, database, partial)
+        words = ("--format=custom", f"--schema={database.schema}", f"--file={partial}")
+        _run(program, database, words)
         octets = partial.stat().st_size
         partial.replace(to)
     except OSError as bad:
@@ -45,20 +47,51 @@ def dump(app: App, to: Path) -> Backup:
     return Backup(database.schema, octets)
 
 
-def _program(app: App, database: Database) -> Path:
-    """Return a pg_dump that is new enough for the server; raise with advice if there is none."""
+def restore(app: App, file: Path) -> None:
+    """Bring back what `dump` wrote, whole or not at all, and bring it up to date.
+
+    Beside the schema it brings what a dump does not hold: pgvector, and the role of agents.
+    """
+    database = app.database
+    program = _program(app, database, "pg_restore")
+    held = _schema_in(program, file)
+    if held != database.schema:
+        raise UsageError(f"{file} holds the schema {held}, not {database.schema}: --schema {held}.")
+    prepare_restore(database.engine, database.schema)
+    whole = ("--exit-on-error", "--single-transaction")
+    _run(program, database, ("--no-owner", "--no-privileges", *whole, str(file)))
+    app.for_writing()
+
+
+def _schema_in(program: Path, file: Path) -> str:
+    done = subprocess.run(  # noqa: S603 - a program of PostgreSQL's, and a file to read
+        [str(program), "--list", str(file)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"^\d+; \d+ \d+ SCHEMA - (\w+) ", done.stdout, re.MULTILINE)
+    if found is None:
+        why = " ".join(done.stderr.split()) or "it holds no schema"
+        raise UsageError(f"{file} is no file that `backstory db backup` wrote: {why}.")
+    return found[1]
+
+
+def _program(app: App, database: Database, name: str) -> Path:
+    """Return a program that is new enough for the server; raise with advice if there is none."""
     if app.embedded:
-        return embedded.binaries() / "pg_dump"
-    found = shutil.which("pg_dump")
+        return embedded.binaries() / name
+    found = shutil.which(name)
     if found is None:
         raise DatabaseError(
-            "There is no pg_dump on the PATH: install the PostgreSQL client (apt-get install "
+            f"There is no {name} on the PATH: install the PostgreSQL client (apt-get install "
             "postgresql-client, brew install libpq)."
         )
     ours, theirs = _major(found), _server_major(database)
     if ours < theirs:
         raise DatabaseError(
-            f"{found} is of PostgreSQL {ours} and cannot dump a server of {theirs}: install the "
+            f"{found} is of PostgreSQL {ours} and cannot work on a server of {theirs}: install the "
             f"client of PostgreSQL {theirs} or newer, and put it first on the PATH."
         )
     return Path(found)
@@ -80,7 +113,7 @@ def _server_major(database: Database) -> int:
     return int(number) // 10_000
 
 
-def _run(program: Path, database: Database, to: Path) -> None:
+def _run(program: Path, database: Database, words: tuple[str, ...]) -> None:
     url = parse_url(database.url).set(drivername="postgresql")
     parts = conninfo.conninfo_to_dict(url.render_as_string(hide_password=False))
     password = parts.pop("password", None)
@@ -89,10 +122,8 @@ def _run(program: Path, database: Database, to: Path) -> None:
     done = subprocess.run(  # noqa: S603 - our own words, quoted by libpq's rules
         [
             str(program),
-            "--format=custom",
-            f"--schema={database.schema}",
-            f"--file={to}",
             f"--dbname={conninfo.make_conninfo('', **parts)}",
+            *words,
         ],
         env=os.environ | secret,
         stdin=subprocess.DEVNULL,
@@ -101,4 +132,4 @@ def _run(program: Path, database: Database, to: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise DatabaseError(f"pg_dump failed: {' '.join(done.stderr.split())}")
+        raise DatabaseError(f"{program.name} failed: {' '.join(done.stderr.split())}")

@@ -143,7 +143,6 @@ def doctor(call: Call) -> ExitCode:
     "backup",
     example="""
     backstory db backup --to backstory.dump
-    pg_restore --no-owner -d postgresql://user@host/db backstory.dump
     """,
 )
 def backup(
@@ -161,6 +160,25 @@ def backup(
         {"file": str(to), "bytes": written.octets, "schema": written.schema},
         text(
             f"Schema {written.schema} is in {to} ({size(written.octets)}). Bring it back with: ",
-            (f"pg_restore --no-owner -d URL {to}", "cyan"),
+            (f"backstory db restore {to}", "cyan"),
         ),
     )
+
+
+@command(db, "restore", example="backstory db restore backstory.dump")
+def restore(
+    call: Call,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `db backup` wrote.")],
+) -> None:
+    """Bring back what `db backup` wrote, into a database that has no such schema yet.
+
+    With it come pgvector and the role of agents, which no dump holds; a dump of an older version
+    is brought up to date.
+    """
+    from backstory.faces.cli.backup import restore as bring_back
+    from backstory.faces.cli.screen import text
+
+    with call.app() as app:
+        bring_back(app, file)
+        schema = app.database.schema
+    call.answer({"file": str(file), "schema": schema}, text(f"Schema {schema} is back."))
