@@ -202,8 +202,10 @@ def _results(pgconn: pq.abc.PGconn) -> PQGen[list[pq.abc.PGresult]]:
             yield Wait.R
             pgconn.consume_input()
         result = pgconn.get_result()
-        if result is None:
-            continue  # between two messages
+        if result is None:  # between two messages, or after the last that came
+            if pgconn.status == pq.ConnStatus.BAD:
+                raise psycopg.OperationalError("the connection is lost")
+            continue
         if result.status == pq.ExecStatus.PIPELINE_SYNC:
             return found
         found.append(result)
