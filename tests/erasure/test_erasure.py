@@ -9,6 +9,7 @@ from erased_world import (
     JOANIE,
     LEADS,
     LOG,
+    SECOND,
     World,
     customer_of,
     erase,
@@ -259,6 +260,13 @@ def test_a_search_finds_bytes_in_whatever_case(world: World) -> None:
     assert [(hit.table, hit.rows) for hit in erase(world).proof.left] == [("on_the_side", 2)]
 
 
+def test_whoever_has_a_name_of_any_length_is_erased(world: World) -> None:
+    long = "Zebra (*[\\" * 20_000
+    record_event(world.database, said(9001, "zebra-2", lead=SECOND | {"name": long}))
+    assert erase(world).proof.clean
+    assert traces(world) == []
+
+
 def test_a_name_that_is_a_word_of_ours_harms_no_report() -> None:
     """Whoever is called Customer, or goes by `audit`, has no right to the words of a report."""
     words = Words(ids=(), keys=("audit", "mode"), names=("Customer", "messages", "Skip"), texts=())
@@ -284,7 +292,7 @@ def test_a_column_of_nobodys_is_searched_for_whole_words(world: World) -> None:
     """What holds her id within another's, or her name within a word, is no trace of her."""
     world.run(
         "CREATE TABLE counted (note text)",
-        "INSERT INTO counted VALUES ('of zebra-12'), ('joanie zebrawoodpecker')",
+        "INSERT INTO counted VALUES ('of zebra-12'), ('joanie zebrawoodpecker'), ('j. zebra_s')",
         "CREATE TABLE kept (raw bytea)",
         "INSERT INTO kept VALUES ('joanie zebrawoodpecker')",
     )

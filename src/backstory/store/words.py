@@ -18,6 +18,9 @@ from backstory.store.tables import Base
 ERASED = "[erased]"
 # A shorter word is looked for as a whole value only: inside others it would be found everywhere.
 SHORTEST_WITHIN = 5
+_LONGEST_PATTERN = 200
+# Of a longer word its beginning is looked for: nobody else's begins so.
+_LONGEST_SOUGHT = 1_000
 _TEXTS = 10
 _TEXT_CHARS = range(20, 61)
 # Fewer digits are found everywhere.
@@ -53,17 +56,25 @@ class Words:
     @property
     def exact(self) -> list[str]:
         """What a whole value may be."""
-        return [*_not_ours((*self.ids, *self.keys, *self.names)), *self.texts]
+        whole = _not_ours((*self.ids, *self.keys, *self.names))
+        return [*(each for each in whole if len(each) <= _LONGEST_SOUGHT), *self.texts]
 
     @property
     def within(self) -> dict[str, str]:
         """What may stand inside a longer value, as written and as JSON, small, with its pattern.
 
-        An id or a name stands there as a whole word; of what was said it is the beginning.
+        An id or a name stands there as a whole word; of what was said it is the beginning. What is
+        long is nobody's part of a word, and more than a pattern of PostgreSQL holds.
         """
-        whole = _long(_not_ours((*self.ids, *self.keys, *self.names)))
-        found = {each: f"(?<![[:alnum:]]){re.escape(each)}(?![[:alnum:]])" for each in whole}
-        return {each: re.escape(each) for each in _long(self.texts)} | found
+        # A name is no part of a key of ours, such as `messages_per_second`.
+        kinds = ((self.names, "[[:alnum:]_]"), ((*self.ids, *self.keys), "[[:alnum:]]"))
+        return dict.fromkeys(_long(self.texts), "") | {
+            each: ""
+            if len(each) > _LONGEST_PATTERN
+            else f"(?<!{letter}){re.escape(each)}(?!{letter})"
+            for words, letter in kinds
+            for each in _long(_not_ours(words))
+        }
 
     @property
     def spelled(self) -> list[str]:
@@ -193,7 +204,8 @@ def _long(words: Iterable[str]) -> Iterable[str]:
 
 
 def _forms(texts: Iterable[str]) -> list[str]:
-    return sorted({form for each in texts for form in (each, *_as_json(each))})
+    sought = {each[:_LONGEST_SOUGHT] for each in texts}
+    return sorted({form for each in sought for form in (each, *_as_json(each))})
 
 
 def _as_json(text: str) -> Iterable[str]:
