@@ -101,12 +101,13 @@ def canonical_allowed(tools: Tools) -> Iterator[str]:
     """Yield what the tool takes and a projection excludes."""
     validator = judge("jsonschema", "Draft202012Validator")
     for tool in tools:
+        ours = input_schema(tool)
         for shape in Format:
             theirs = parameters(tool, shape)
             checking = validator(theirs)
             random = Random(f"{tool.name} {shape}")  # noqa: S311 - samples, the same each time
             for _ in range(_DRAWN):
-                given = draw(input_schema(tool), random)
+                given = draw(ours, random)
                 whole = dict.fromkeys(theirs.get("required", ())) | given
                 for error in checking.iter_errors(whole):
                     yield f"{tool.name} for {shape}: {error.message}"

@@ -56,7 +56,7 @@ def _string(node: Node, random: Random) -> str:
     least = node.get("minLength", 0)
     most = min(node.get("maxLength", _LONGEST), least + _LONGEST)
     length = random.choice([least, most, random.randint(least, most)])
-    text = "".join(random.choice(_LETTERS) for _ in range(length))
+    text = "".join(random.choices(_LETTERS, k=length))
     return _with_edges(text, random) if text else text
 
 
