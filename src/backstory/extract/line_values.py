@@ -50,10 +50,14 @@ def is_there(value: Any) -> bool:
 
 @dataclass(slots=True)
 class Payload:
-    """A payload as rules look at it; what it costs to look is paid once."""
+    """A payload as rules look at it; what it costs to look is paid once.
+
+    `seen` has what was found of each value, by the identity of that: many rules look for the same.
+    """
 
     whole: Any
     top: dict[str, Any] = field(init=False)
+    seen: dict[int, Found | None] = field(default_factory=dict, init=False)
     _children: list[dict[str, Any]] | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +119,13 @@ class Value:
         return frozenset(path[0] for path in self.paths if path)
 
     def find(self, payload: Payload) -> Found | None:
-        """Return the value at the first path that is there."""
+        """Return the value at the first path that is there; looked for once in a payload."""
+        seen, key = payload.seen, id(self)
+        if key not in seen:
+            seen[key] = self._look_in(payload)
+        return seen[key]
+
+    def _look_in(self, payload: Payload) -> Found | None:
         # Most values of most rules are missing, which one look tells.
         if () in self.paths or not self._first_steps.isdisjoint(payload.top):
             for path in self.paths:
