@@ -113,6 +113,15 @@ def test_a_conflict_shows_the_second_and_names_the_first(troubled):
     assert "something else" in troubled.type("conflicts").out
 
 
+def test_a_run_in_which_nothing_lost_anew_points_to_what_had_lost_before(troubled, tmp_path):
+    event = record(900)
+    load = ("backfill", "--audit", written(tmp_path / "more.jsonl", [event]))
+    assert troubled.type(*load).code == 0
+    told = troubled.type("conflicts", "--run", "last")
+    assert told.code == 0
+    assert "had not lost before: backstory conflicts" in told.out
+
+
 def test_no_conflict_is_no_finding(sampled):
     assert sampled.type("conflicts", "--json").json == {"conflicts": []}
     assert sampled.type("conflicts").code == 0

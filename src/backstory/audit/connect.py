@@ -126,11 +126,18 @@ def in_words(label: str) -> Iterator[None]:
         raise _refused(raw, label) from raw
 
 
+def advice_on_refusal(sentence: str) -> str | None:
+    """Return what to do about a server that answers, and lets nobody in; None for another one.
+
+    The driver gives such an error no SQLSTATE: its words are all there is.
+    """
+    return next((advice for telltale, advice in _REFUSED if telltale in sentence), None)
+
+
 def _not_connected(raw: psycopg.Error, place: str) -> BackstoryError:
     sentence = _sentence(raw)
-    for telltale, advice in _REFUSED:
-        if telltale in sentence:
-            return SourceError(f"{place} refuses: {sentence} - {advice}.")
+    if advice := advice_on_refusal(sentence):
+        return SourceError(f"{place} refuses: {sentence} - {advice}.")
     return DatabaseUnreachable(
         f"{place} does not answer ({sentence}). Start the server or correct the URL, then run "
         "the same command again."

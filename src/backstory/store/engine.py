@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from backstory.audit.connect import advice_on_refusal
 from backstory.errors import (
     BackstoryError,
     Busy,
@@ -194,6 +195,15 @@ _GONE = (
 )
 
 
+def _not_reached(sentence: str, refusal: str | None) -> BackstoryError:
+    if refusal:
+        return DatabaseError(f"The database refuses: {sentence} - {refusal}.")
+    return DatabaseUnreachable(
+        f"The database does not answer ({sentence}). Nothing is half-written: start the "
+        "server or correct the URL, then run the same command again."
+    )
+
+
 def domain_error(raw: psycopg.Error) -> BackstoryError:
     """Return our error for a driver's: unreachable, worth a retry, or final with advice."""
     sentence = " ".join(str(raw).split()) or type(raw).__name__
@@ -208,10 +218,7 @@ def domain_error(raw: psycopg.Error) -> BackstoryError:
         raw, psycopg.OperationalError | psycopg.InterfaceError
     )
     if lost or isinstance(raw, _GONE):
-        return DatabaseUnreachable(
-            f"The database does not answer ({sentence}). Nothing is half-written: start the "
-            "server or correct the URL, then run the same command again."
-        )
+        return _not_reached(sentence, advice_on_refusal(sentence) if lost else None)
     # Without a state it is the driver's own word: a NUL, or a moment that no Python can hold.
     state = raw.sqlstate or (_DATA if isinstance(raw, psycopg.DataError) else "")
     if state.startswith(_RECORD_AT_FAULT):

@@ -140,7 +140,8 @@ def conflicts(call: Call, *, run: OfRun = None, limit: Limit = 50) -> ExitCode:
 
     with call.reading() as connection:
         rows = list_conflicts(connection, _run_id(connection, run), limit=limit)
-    call.answer({"conflicts": [conflict_json(row) for row in rows]}, conflicts_view(rows, limit))
+    shown = conflicts_view(rows, limit, of_run=run is not None)
+    call.answer({"conflicts": [conflict_json(row) for row in rows]}, shown)
     return ExitCode.FINDINGS if rows else ExitCode.DONE
 
 

@@ -185,8 +185,10 @@ def conflict_json(row: Row) -> dict[str, Any]:
     return {name: row[name] for name in names}
 
 
-def conflicts_view(rows: Sequence[Row], limit: int) -> RenderableType:
+def conflicts_view(rows: Sequence[Row], limit: int, *, of_run: bool) -> RenderableType:
     """Return conflicts, two lines each: what lost, and against which message."""
+    if not rows and of_run:
+        return text("No record lost in this run that had not lost before: backstory conflicts")
     if not rows:
         return text(("No record lost against another.", "green"))
     made = table(
