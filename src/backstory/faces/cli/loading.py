@@ -11,6 +11,15 @@ from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.ending import ExitCode, fail
 from backstory.faces.cli.groups import LOAD, shell
 from backstory.faces.cli.lesson import Lesson
+from backstory.faces.cli.source_options import (
+    ActorOption,
+    AuditTableOption,
+    LeadTableOption,
+    LogOption,
+    MapOption,
+    RegionOption,
+    ZoneOption,
+)
 from backstory.model import RunMode, RunWish
 
 if TYPE_CHECKING:
@@ -70,23 +79,10 @@ def backfill(
             help="The list of leads, likewise; without it they are derived from the log.",
         ),
     ] = None,
-    log: Annotated[
-        str, typer.Option(metavar="NAME", help="Which log the records belong to.")
-    ] = "audit",
-    audit_table: Annotated[
-        str | None, typer.Option(metavar="T", help="The audit table behind a URL.")
-    ] = None,
-    lead_table: Annotated[
-        str | None, typer.Option(metavar="T", help="The table of leads behind a URL.")
-    ] = None,
-    mapping: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map",
-            metavar="F=C",
-            help="Our field F is called C in the source, e.g. lead_id=leadId; repeatable.",
-        ),
-    ] = None,
+    log: LogOption = "audit",
+    audit_table: AuditTableOption = None,
+    lead_table: LeadTableOption = None,
+    mapping: MapOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing; say what a run would do.")
     ] = False,
@@ -95,16 +91,9 @@ def backfill(
         typer.Option(metavar="N", help="Really write N batches, then roll them back."),
     ] = None,
     workers: Annotated[int, typer.Option(metavar="N", help="Processes that share the work.")] = 1,
-    assume_tz: Annotated[
-        str, typer.Option(metavar="ZONE", help="The zone of times that name none.")
-    ] = "UTC",
-    region: Annotated[
-        str, typer.Option(metavar="CC", help="The country of phone numbers without a prefix.")
-    ] = "US",
-    unknown_actor: Annotated[
-        str,
-        typer.Option(metavar="skip|system", help="What records of an unknown actor become."),
-    ] = "skip",
+    assume_tz: ZoneOption = "UTC",
+    region: RegionOption = "US",
+    unknown_actor: ActorOption = "skip",
     allow_empty: Annotated[
         bool, typer.Option("--allow-empty", help="A source without records is no failure.")
     ] = False,

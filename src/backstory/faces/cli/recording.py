@@ -15,6 +15,14 @@ from backstory.faces.cli.ending import ExitCode
 from backstory.faces.cli.groups import LOAD, shell
 from backstory.faces.cli.loading import mapped
 from backstory.faces.cli.plain import json_text
+from backstory.faces.cli.source_options import (
+    ActorOption,
+    AuditTableOption,
+    LogOption,
+    MapOption,
+    RegionOption,
+    ZoneOption,
+)
 
 if TYPE_CHECKING:
     from backstory.live.follow import Followed, Follower
@@ -24,27 +32,6 @@ if TYPE_CHECKING:
 _READ_BYTES = 256 * 1024
 # What somebody should look at.
 _FINDINGS = frozenset({"conflict", "quarantined"})
-
-LogOption = Annotated[
-    str, typer.Option("--log", metavar="NAME", help="Which log the records belong to.")
-]
-MapOption = Annotated[
-    list[str] | None,
-    typer.Option("--map", metavar="F=C", help="Our field F is called C in the source; repeatable."),
-]
-ZoneOption = Annotated[
-    str, typer.Option("--assume-tz", metavar="ZONE", help="The zone of times that name none.")
-]
-RegionOption = Annotated[
-    str,
-    typer.Option("--region", metavar="CC", help="The country of phone numbers without a prefix."),
-]
-ActorOption = Annotated[
-    str,
-    typer.Option(
-        "--unknown-actor", metavar="skip|system", help="What records of an unknown actor become."
-    ),
-]
 
 
 @command(
@@ -170,9 +157,7 @@ def follow(
             metavar="SRC", help="The log: a file of JSON lines that grows, or postgresql://…"
         ),
     ],
-    audit_table: Annotated[
-        str | None, typer.Option(metavar="T", help="The audit table behind a URL.")
-    ] = None,
+    audit_table: AuditTableOption = None,
     log: LogOption = "audit",
     mapping: MapOption = None,
     every: Annotated[
