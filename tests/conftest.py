@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -56,16 +56,22 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield tmp_path_factory.mktemp("server")
         return
     for left in _MEMORY.glob("backstory-tests-*"):
-        if left.stat().st_uid == os.geteuid() and (lock := try_take(left / "lock")) is not None:
-            shutil.rmtree(left)
-            os.close(lock)
+        _sweep(left)
     draft = Path(tempfile.mkdtemp(prefix="backstory-draft-", dir=_MEMORY))
     draft.chmod(0o755)  # the server's user passes through
     lock = take(draft / "lock")
     memory = draft.rename(_MEMORY / f"backstory-tests-{draft.name[-8:]}")
     yield memory / "home"
-    shutil.rmtree(memory)
+    shutil.rmtree(memory, ignore_errors=True)  # a server that is ending may still write there
     os.close(lock)
+
+
+def _sweep(left: Path) -> None:
+    """Remove what nobody holds; the other processes of these tests do so at the same moment."""
+    with suppress(FileNotFoundError):
+        if left.stat().st_uid == os.geteuid() and (lock := try_take(left / "lock")) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
 
 
 @contextmanager
