@@ -108,6 +108,7 @@ class Emptied(World):
 @example(log=[*hostile.BROKEN, *hostile.ODD], leads=[], ending=b"")
 @example(log=hostile.CONFLICT_OPENS_A_LEAD, leads=None, ending=b"")
 @example(log=[*hostile.BROKEN, *hostile.ODD] * 2, leads=None, ending=b"\r")
+@example(log=[b'{"lead_id": "erased", "id": true}'], leads=None, ending=b"\r")
 def test_every_record_has_one_outcome_and_a_second_run_changes_no_row(
     world: Emptied, log: list[bytes], leads: list[bytes] | None, ending: bytes
 ) -> None:
