@@ -3,6 +3,7 @@
 import itertools
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,10 @@ SCHEMA = "backstory"
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own is made in it
 _ENOUGH = 4 * 2**30  # bytes: the server of each process takes some hundred million
 _numbers = itertools.count()
+
+# A shell that runs us in the background lets us ignore Ctrl-C, which every process that a test
+# starts would inherit: some are there to be interrupted.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from loaded_world import BEGUN, NOW, World, lead, record, talk
 from sqlalchemy import Connection, text
@@ -201,6 +201,7 @@ def test_the_log_keeps_every_digit_of_an_integer(world: World, number: str) -> N
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example([('{"attachments":1e22}', "customer", "message_sent", "", "")])
 @given(
     st.lists(
         st.tuples(payloads | objects(atoms) | long_events, actors, actions, names, names),

@@ -243,7 +243,9 @@ def span(found: Found, telling: Telling) -> str:
 def count(found: Found, telling: Telling) -> str:
     """Tell how many there are: `2 items`, by the word behind the form, `item` or `box/boxes`."""
     value = found.value
-    if isinstance(value, bool) or not isinstance(value, list | dict | int):
+    # jsonb gives the whole number that a float was read as back as an integer: both are told.
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    if isinstance(value, bool) or not (whole or isinstance(value, list | dict)):
         return ""
     many = len(value) if isinstance(value, list | dict) else value
     if not telling.word:
