@@ -228,12 +228,19 @@ def test_a_run_hears_that_it_shall_pause(database, tmp_path, tiny):
     asking = threading.Thread(target=stop, args=(database, "last", RunWish.PAUSE))
 
     def pause():
-        if not asking.ident:
-            asking.start()
-        time.sleep(0.5)
+        """Hold the first batch until the wish stands: the run looks for one at its next batch."""
+        if asking.ident:
+            return
+        asking.start()
+        deadline = time.monotonic() + 60
+        with database.engine.connect() as connection:
+            while get_run(connection, "last").wish is None:
+                assert time.monotonic() < deadline
+                connection.rollback()
+                time.sleep(0.02)
 
     with pytest.raises(Interrupted, match="pause"):
-        embed_run.start(database, tmp_path, Failing(tiny, 1, pause))
+        embed_run.start(database, tmp_path, Failing(tiny, 0, pause))
     asking.join()
     with database.engine.connect() as connection:
         assert get_run(connection, "last").status is RunStatus.PAUSED
