@@ -1,5 +1,6 @@
 """Statements sent together: their plans, their failures, and connections that are gone."""
 
+import signal
 import uuid
 
 import psycopg
@@ -101,5 +102,23 @@ def test_a_connection_that_breaks_while_it_is_used_is_not_handed_out_again(datab
         end(database_url, backend_of(connection))
         with pytest.raises(Transient):
             pipelined(connection, STEPS)
+    with database.engine.begin() as connection:
+        assert pipelined(connection, STEPS) == [[], []]
+
+
+def test_an_interrupt_is_told_as_what_it_is_and_leaves_no_connection_behind(database, database_url):
+    key = {"lead_id": uuid.uuid4(), "tool": "t", "idempotency_key": "k"}
+    other = Database.open(database_url, "backstory", pool_size=1)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        with other.engine.begin() as first:
+            pipelined(first, [("lock_idempotency_key", key)])
+            signal.setitimer(signal.ITIMER_REAL, 0.3)
+            with pytest.raises(KeyboardInterrupt), database.engine.begin() as connection:
+                pipelined(connection, [("lock_idempotency_key", key)])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        other.engine.dispose()
     with database.engine.begin() as connection:
         assert pipelined(connection, STEPS) == [[], []]

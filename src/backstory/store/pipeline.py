@@ -113,9 +113,10 @@ def prepared(connection: Connection, *, after: int = 0) -> Iterator[_Driver]:
 def _lost_if_closed(connection: Connection, driver: _Driver) -> Iterator[None]:
     try:
         yield
-    except psycopg.Error:
+    except BaseException:
         if driver.closed:
-            # SQLAlchemy has not seen it happen, and would hand the connection out again.
+            # SQLAlchemy has not seen it happen: it would tell what it finds when it rolls back in
+            # place of this, a Ctrl-C for example, and might hand the connection out again.
             connection.invalidate()
         raise
 
