@@ -122,3 +122,19 @@ def test_an_interrupt_is_told_as_what_it_is_and_leaves_no_connection_behind(data
         other.engine.dispose()
     with database.engine.begin() as connection:
         assert pipelined(connection, STEPS) == [[], []]
+
+
+def test_a_connection_that_was_closed_here_is_replaced_before_it_is_used(database):
+    with database.engine.begin() as connection:
+        driver = driver_of(connection)
+    driver.close()
+    with database.engine.begin() as connection:
+        assert pipelined(connection, STEPS) == [[], []]
+
+
+def test_a_rollback_of_nothing_is_not_sent(database):
+    warned = []
+    with pytest.raises(KeyError), database.engine.begin() as connection:
+        driver_of(connection).add_notice_handler(lambda notice: warned.append(notice.sqlstate))
+        raise KeyError
+    assert warned == []

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import psycopg
 from psycopg import errors as pg
-from psycopg import sql
+from psycopg import pq, sql
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -124,7 +124,8 @@ def _watch(engine: Engine) -> None:
         # A server that ends closes its side, which can be seen without asking it; what lies between
         # us forgets a connection without a word, but not so soon.
         idle = monotonic() - record.info[_LEFT]
-        if idle < _SURELY_THERE_SECONDS and not _has_something_to_say(driver):
+        fresh = not driver.closed and idle < _SURELY_THERE_SECONDS
+        if fresh and not _has_something_to_say(driver):
             return
         try:
             engine.dialect.do_ping(cast("DBAPIConnection", driver))
@@ -135,8 +136,9 @@ def _watch(engine: Engine) -> None:
     def _undone(connection: Connection) -> None:
         # The driver forgets what is prepared when it rolls back, because of tables that are gone
         # then; ours stay. It finds nothing left to roll back.
-        if not connection.invalidated and (driver := driver_of(connection)) and not driver.closed:
-            driver.pgconn.exec_(b"ROLLBACK")
+        if connection.invalidated or (driver := driver_of(connection)).closed or is_idle(driver):
+            return
+        driver.pgconn.exec_(b"ROLLBACK")
 
 
 def _has_something_to_say(driver: "psycopg.Connection[Any]") -> bool:
@@ -156,6 +158,11 @@ def _check_version(driver: "psycopg.Connection[Any]") -> None:
 def driver_of(connection: Connection) -> "psycopg.Connection[Any]":
     """Return the psycopg connection under a SQLAlchemy one: COPY goes through it."""
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+
+
+def is_idle(driver: "psycopg.Connection[Any]") -> bool:
+    """Tell whether no transaction is open: the driver begins one with its first statement."""
+    return driver.pgconn.transaction_status == pq.TransactionStatus.IDLE
 
 
 @contextmanager

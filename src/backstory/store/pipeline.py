@@ -22,7 +22,7 @@ from psycopg.waiting import Ready, Wait
 from sqlalchemy import Connection
 
 from backstory.errors import Transient
-from backstory.store.engine import driver_of, translated
+from backstory.store.engine import driver_of, is_idle, translated
 from backstory.store.statements import statements
 
 # A statement's name and its parameters.
@@ -73,7 +73,7 @@ def pipelined(
     Statements are prepared once a connection.
     """
     driver, known = driver_of(connection), connection.info.setdefault(_PREPARED, set())
-    begins = not driver.autocommit and _is_idle(driver)
+    begins = not driver.autocommit and is_idle(driver)
     batch = _Batch(steps, begins=begins, commits=commit, format=pq.Format(binary))
     with translated(), _lost_if_closed(connection, driver):
         try:
@@ -223,7 +223,3 @@ def _rows(transformer: AnyTransformer, result: pq.abc.PGresult) -> list[Any]:
 @cache
 def _row_class(names: tuple[bytes, ...]) -> Any:
     return namedtuple("Row", [each.decode() for each in names], rename=True)  # noqa: PYI024 - its fields are known when it is read
-
-
-def _is_idle(driver: _Driver) -> bool:
-    return driver.pgconn.transaction_status == pq.TransactionStatus.IDLE
