@@ -4,14 +4,11 @@ A reading is one transaction, bound like a call; one that finds nothing is writt
 may be a try at what is another's.
 """
 
-from collections.abc import Callable
 from time import perf_counter
-from typing import TypeVar
 from uuid import UUID
 
 from backstory.errors import UsageError
 from backstory.store import calls
-from backstory.store.binding import Bound, bound
 from backstory.store.conversations import (
     ConversationHeader,
     MessagePage,
@@ -20,8 +17,7 @@ from backstory.store.conversations import (
 )
 from backstory.store.engine import translated
 from backstory.tools.session import Session
-
-_T = TypeVar("_T")
+from backstory.tools.toolset import milliseconds_since
 
 
 def read_conversation(
@@ -31,34 +27,14 @@ def read_conversation(
 
     Raises UsageError for anything else, in the same words whether it is there or not.
     """
-
-    def read(mine: Bound) -> tuple[ConversationHeader, MessagePage]:
-        header = find_conversation(mine.connection, reference)
-        return header, messages(mine.connection, header.id, after=after, limit=limit)
-
     started = perf_counter()
     try:
-        return _bound(session, read)
+        with session.bound() as mine:
+            header = find_conversation(mine.connection, reference)
+            return header, messages(mine.connection, header.id, after=after, limit=limit)
     except UsageError:
         _write_down(session, "read_conversation", {"conversation_id": reference}, started)
         raise
-
-
-def _bound(session: Session, read: Callable[[Bound], _T]) -> _T:
-    database, rules = session.database, session.rules
-    with (
-        translated(),
-        database.engine.begin() as connection,
-        bound(
-            connection,
-            database.schema,
-            lead_id=session.lead_id,
-            actor=session.actor,
-            now=rules.clock(),
-            region=rules.region,
-        ) as mine,
-    ):
-        return read(mine)
 
 
 def _write_down(session: Session, what: str, asked: dict[str, str], started: float) -> None:
@@ -72,7 +48,7 @@ def _write_down(session: Session, what: str, asked: dict[str, str], started: flo
                 arguments=asked,
                 outcome="not_found",
                 refused=True,
-                latency_ms=round((perf_counter() - started) * 1000),
+                latency_ms=milliseconds_since(started),
                 now=session.rules.clock(),
             ),
         )

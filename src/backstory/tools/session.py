@@ -4,7 +4,8 @@ The host application opens it; nothing that the model says can change whom it co
 is one transaction, bound to the customer the lead belongs to at that moment, and is written down.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
@@ -20,7 +21,7 @@ from backstory.memory.context import DEFAULT_BUDGET, ContextPack
 from backstory.memory.context import context as context_pack
 from backstory.model import Embedders
 from backstory.store import agent_role, calls
-from backstory.store.binding import bind, bound
+from backstory.store.binding import Bound, bind, bound
 from backstory.store.engine import Database, translated
 from backstory.store.pipeline import Step, pipelined, prepared
 from backstory.tools.arguments import read_arguments, shown
@@ -113,6 +114,12 @@ class Session:
                 "Memory is switched off.",
                 next_step="Set CONTEXT_MEMORY_ENABLED=true when `backstory ready` finds nothing.",
             )
+        with self.bound() as mine:
+            return context_pack(mine, query, budget=budget)
+
+    @contextmanager
+    def bound(self) -> Iterator[Bound]:
+        """Yield a transaction that is bound to the customer of the session's lead."""
         with (
             translated(),
             self.database.engine.begin() as connection,
@@ -126,7 +133,7 @@ class Session:
                 embedders=self.rules.embedders,
             ) as mine,
         ):
-            return context_pack(mine, query, budget=budget)
+            yield mine
 
     def _served(self, tool: Tool, asked: Input, key: str | None, started: float) -> Answer:
         for left in reversed(range(_TRIES)):
