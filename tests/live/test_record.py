@@ -280,6 +280,15 @@ def test_a_lead_that_was_erased_stays_so(world: World) -> None:
     assert record_one(world, record(4, actor="robot")).reason == "erased"
 
 
+def test_what_is_torn_is_of_an_erased_lead_whichever_lead_it_names_first(world: World) -> None:
+    with world.connection() as connection:
+        bury(connection, TombstoneKind.LEAD, [lead_id("lead-1")])
+    torn = b'{"id": "t-1", "payload": {"lead_id": "lead-2"}, "lead_id": "lead-1", "text": "half a'
+    done = record_one(world, torn)
+    assert (done.outcome, done.reason) == ("skipped", "erased")
+    assert world.one("SELECT count(*) FROM quarantine") == 0
+
+
 # --- beside a backfill -----------------------------------------------------------------------
 
 

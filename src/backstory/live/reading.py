@@ -78,7 +78,8 @@ class LiveOptions:
 class Reading:
     """An event that was read and judged; `lead` is what its transport says of the lead.
 
-    `event` is None for what cannot be read, `key`, that of its lead, for what names none.
+    `event` is None for what cannot be read, `key`, that of its lead, also for what names none;
+    `named` are the keys of all leads that are named by what cannot be read.
     `seq` is its position in its source, None where nobody knows one; `place` says it to people.
     """
 
@@ -89,6 +90,12 @@ class Reading:
     lead: LeadRecord | None
     seq: int | None
     place: str
+    named: frozenset[bytes] = frozenset()
+
+    @property
+    def keys(self) -> frozenset[bytes]:
+        """The keys of the leads that may have been erased: its own, or all that it names."""
+        return self.named if self.key is None else frozenset({self.key})
 
     @property
     def moment(self) -> datetime | None:
@@ -102,7 +109,7 @@ class Reading:
         else:
             assert isinstance(self.judged, Left)  # noqa: S101 - what cannot be read was left
             left = skipped_unread(self.judged)
-        return replace(self, judged=left, key=None, lead=None)
+        return replace(self, judged=left, key=None, lead=None, named=frozenset())
 
 
 class EventReader:
@@ -137,9 +144,9 @@ class EventReader:
         return Reading(judged, raw, audit, key, lead, seq, place)
 
     def _unread(self, left: Taken | Left, raw: bytes, seq: int | None, place: str) -> Reading:
-        """Return what cannot be read; if it names a lead, whether that was erased is looked up."""
-        key = next(leads_named(raw, self._options.columns), None)
-        return Reading(left, raw, None, key, None, seq, place)
+        """Return what cannot be read; whether a lead that it names was erased is looked up."""
+        named = frozenset(leads_named(raw, self._options.columns))
+        return Reading(left, raw, None, None, None, seq, place, named)
 
     def _lead(self, record: Mapping[str, Any], event: AuditEvent) -> LeadRecord | None:
         said = record.get("lead") if self._options.trusting_leads else None

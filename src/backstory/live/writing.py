@@ -169,7 +169,7 @@ class _Batch:
         self._options = writer.options
         self._connection = connection
         self._readings = list(readings)
-        self._keys = {reading.key for reading in readings if reading.key is not None}
+        self._keys = {key for reading in readings for key in reading.keys}
         self._known = Known({}, {})
 
     def write(self, *, linking: bool) -> dict[int, Recorded]:
@@ -195,8 +195,9 @@ class _Batch:
         self._known = look_up(
             self._connection, self._keys, self._records(), since=since, locking=locking
         )
+        leads = self._known.leads
         self._readings = [
-            each.without_lead() if each.key and self._known.leads[each.key].erased else each
+            each.without_lead() if any(leads[key].erased for key in each.keys) else each
             for each in self._readings
         ]
 
