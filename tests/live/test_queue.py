@@ -35,16 +35,17 @@ def test_what_waits_while_a_commit_is_under_way_is_written_in_one_transaction(
     world: World,
 ) -> None:
     with EventQueue(world.database) as queue, world.database.engine.connect() as other:
+        queue.record(record(0))  # a lead that is not known would be handed on to another lane
         blocker = other.begin()
         other.execute(text("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"))
-        first = queue.submit(record(0))
+        first = queue.submit(record(1))
         _until(lambda: queue.waiting == 0)
-        rest = [queue.submit(record(number)) for number in range(1, 20)]
+        rest = [queue.submit(record(number)) for number in range(2, 21)]
         assert not first.done()
         blocker.commit()
         assert outcomes([each.result() for each in rest]) == ["created"] * 19
     transactions = world.rows("SELECT xmin, count(*) FROM messages GROUP BY 1 ORDER BY 2")
-    assert [row.count for row in transactions] == [1, 19]
+    assert [row.count for row in transactions] == [1, 1, 19]
 
 
 def test_events_that_the_database_does_not_take_spoil_none_of_the_others(world: World) -> None:
@@ -81,16 +82,17 @@ def test_too_much_waiting_is_refused_and_may_come_again(
 ) -> None:
     monkeypatch.setattr(queues, "MOST_WAITING", 3)
     with EventQueue(world.database) as queue, world.database.engine.connect() as other:
+        queue.record(record(0))  # as above
         blocker = other.begin()
         other.execute(text("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"))
-        queue.submit(record(0))
+        queue.submit(record(1))
         _until(lambda: queue.waiting == 0)
-        for number in range(1, 4):
+        for number in range(2, 5):
             queue.submit(record(number))
         with pytest.raises(Busy, match="waiting already"):
-            queue.submit(record(4))
+            queue.submit(record(5))
         blocker.commit()
-    assert len(texts(world)[0]) == 4
+    assert len(texts(world)[0]) == 5
 
 
 def test_a_connection_that_was_lost_in_between_is_replaced(world: World) -> None:
@@ -111,11 +113,16 @@ def test_a_database_that_does_not_answer_is_told_to_whoever_waits() -> None:
 def test_sessions_that_are_ended_all_the_time_lose_and_double_nothing(world: World) -> None:
     """A connection may be lost after the commit and before its answer: who retries finds out."""
     numbers = range(120)
+    done: list[int] = []
     stop = threading.Event()
 
     def end_sessions() -> None:
         while not stop.wait(0.05):
+            before = len(done)
             _end_sessions(world)
+            # A slow machine gets something written between two ends, as a fast one does.
+            while len(done) == before and not stop.wait(0.005):
+                pass
 
     def hand_in(number: int) -> None:
         deadline = time.monotonic() + 60
@@ -124,23 +131,27 @@ def test_sessions_that_are_ended_all_the_time_lose_and_double_nothing(world: Wor
                 queue.record(told(number, f"lead-{number % 5}", stage=f"stage {number}"))
             except BackstoryError:
                 continue
+            done.append(number)
             return
         raise AssertionError("The queue did not recover.")
 
     killer = threading.Thread(target=end_sessions)
     with EventQueue(world.database) as queue, ThreadPoolExecutor(THREADS) as pool:
         killer.start()
-        list(pool.map(hand_in, numbers))
-        stop.set()
-        killer.join()
+        try:
+            list(pool.map(hand_in, numbers))
+        finally:
+            stop.set()
+            killer.join()
     assert world.one("SELECT count(*) FROM messages") == len(numbers)
     assert world.one("SELECT count(*) FROM audit_log WHERE log = 'audit'") == len(numbers)
     assert world.verify(sample=10).ok
 
 
 def _end_sessions(world: World) -> None:
+    """End the queue's sessions, and wait until they are gone: one that is ending looks well."""
     world.run(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         " AND application_name = 'backstory'"
     )
