@@ -24,6 +24,7 @@ from embedded_world import (
 
 from backstory.errors import EmbeddedError
 from backstory.store import embedded
+from backstory.store.reaper import take
 
 needs_root = pytest.mark.skipif(not ROOT, reason="needs root to act as another user")
 
@@ -141,7 +142,9 @@ def test_binaries_that_only_root_can_reach_are_copied(home: Path, tmp_path: Path
 def test_data_that_are_gone_are_not_replaced_by_an_empty_database(home: Path) -> None:
     embedded.start(home, linger=1).close()
     embedded.stop(home)
-    shutil.rmtree(place_of(home).root)
+    place = place_of(home)
+    os.close(take(place.lock("reaper")))  # while its watcher looks, it makes files there
+    shutil.rmtree(place.root)
     with pytest.raises(EmbeddedError, match=r"are gone from.*--purge"):
         embedded.start(home)
     embedded.stop(home, purge=True)
