@@ -1,8 +1,7 @@
 """The staff's two tools about who a customer is: find some, and look at one."""
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -19,7 +18,6 @@ _FOUND_AT_ONCE = 10
 # Of each kind of thing; one more is asked for, to see whether there are.
 _SHOWN = 50
 _NAME, _TEXT = 200, 2_000
-_T = TypeVar("_T")
 
 
 class FindCustomers(Input):
@@ -209,17 +207,13 @@ def get_customer(connection: Connection, asked: GetCustomer) -> CustomerGot:
         customer_id=asked.customer_id,
         profile=_profile(kept.profile),
         identities=[
-            Identity(
-                kind=IdentityKind(row.kind),
-                value=plain(row.value, _TEXT),
-                provenance=Provenance(row.provenance),
-            )
-            for row in shown(kept.identities)
+            Identity(kind=row.kind, value=plain(row.value, _TEXT), provenance=row.provenance)
+            for row in kept.identities[:_SHOWN]
         ],
-        leads=[_contact(row) for row in shown(kept.leads)],
-        addresses=[_place(row) for row in shown(kept.addresses)],
-        jobs=[_job(row) for row in shown(kept.jobs)],
-        notes=[_note(row) for row in shown(kept.notes)],
+        leads=[_contact(row) for row in kept.leads[:_SHOWN]],
+        addresses=[_place(row) for row in kept.addresses[:_SHOWN]],
+        jobs=[_job(row) for row in kept.jobs[:_SHOWN]],
+        notes=[_note(row) for row in kept.notes[:_SHOWN]],
         note=_left_out(kept),
     )
 
@@ -304,11 +298,6 @@ def _note(row: Any) -> NoteKept:
         lead=text(row.lead, _TEXT),
         created_at=row.created_at,
     )
-
-
-def shown(rows: Sequence[_T]) -> Sequence[_T]:
-    """Return as many as are shown of a kind."""
-    return rows[:_SHOWN]
 
 
 def text(written: str | None, limit: int) -> str | None:

@@ -9,7 +9,7 @@ from backstory.faces.http.bodies import Json
 from backstory.faces.http.callers import Staff as StaffKey
 from backstory.faces.http.problems import problems
 from backstory.faces.http.service import service_of
-from backstory.faces.http.tools import Arguments, ToolsListed, answered, input_of, said_of
+from backstory.faces.http.tools import Arguments, ToolsListed, add_tool, answered, said_of
 from backstory.store.keys import ApiKey
 from backstory.tools.catalog import STAFF_TOOLS
 from backstory.tools.schemas import Format, projection
@@ -29,15 +29,12 @@ def staff_routes() -> APIRouter:
         summary="List the staff's tools",
     )
     for tool in STAFF_TOOLS:
-        router.add_api_route(
-            f"{_PATH}/{tool.name}",
-            _calling(tool.name),
-            methods=["POST"],
-            operation_id=tool.name,
-            summary=tool.title,
-            description=tool.description,
+        add_tool(
+            router,
+            tool,
+            path=f"{_PATH}/{tool.name}",
+            endpoint=_calling(tool.name),
             responses=said_of(tool) | problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
-            openapi_extra={"requestBody": input_of(tool)},
         )
     router.add_api_route(_PATH + "/{name}", call_unknown, methods=["POST"], include_in_schema=False)
     return router

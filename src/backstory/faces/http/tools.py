@@ -57,20 +57,38 @@ def tool_routes(*, memory_enabled: bool) -> APIRouter:
         summary="List the tools",
     )
     for tool in offered(memory_enabled=memory_enabled):
-        router.add_api_route(
-            f"/v1/tools/{tool.name}",
-            _calling(tool.name),
-            methods=["POST"],
-            operation_id=tool.name,
-            summary=tool.title,
-            description=tool.description,
+        add_tool(
+            router,
+            tool,
+            path=f"/v1/tools/{tool.name}",
+            endpoint=_calling(tool.name),
             responses=_answers(tool) | problems(400, 401, 404, 409, 413, 415, 422, 429, 503),
-            openapi_extra={"requestBody": input_of(tool)},
         )
     router.add_api_route(
         "/v1/tools/{name}", call_unknown, methods=["POST"], include_in_schema=False
     )
     return router
+
+
+def add_tool(
+    router: APIRouter,
+    tool: Tool,
+    *,
+    path: str,
+    endpoint: Callable[..., Response],
+    responses: dict[int | str, dict[str, Any]],
+) -> None:
+    """Add the route by which a tool is called, told in the tool's own words."""
+    router.add_api_route(
+        path,
+        endpoint,
+        methods=["POST"],
+        operation_id=tool.name,
+        summary=tool.title,
+        description=tool.description,
+        responses=responses,
+        openapi_extra={"requestBody": _input_of(tool)},
+    )
 
 
 def tool_answers(*, memory_enabled: bool) -> dict[str, Answer]:
@@ -158,8 +176,7 @@ def answered(service: Service, answer: Called) -> Response:
 # --- what OpenAPI says -----------------------------------------------------------------------
 
 
-def input_of(tool: Tool) -> dict[str, Any]:
-    """Return what OpenAPI says of a tool's input."""
+def _input_of(tool: Tool) -> dict[str, Any]:
     return {"required": True, "content": {JSON: {"schema": _nullable(input_schema(tool))}}}
 
 
