@@ -5,7 +5,6 @@ each of them costs four times what the statement does.
 """
 
 import hashlib
-import re
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,16 +19,17 @@ from psycopg.abc import Transformer as AnyTransformer
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.waiting import Ready, Wait
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from backstory.errors import Transient
 from backstory.store.engine import driver_of, is_idle, translated
-from backstory.store.statements import statements
+from backstory.store.statements import sql
 
 # A statement's name and its parameters.
 Step = tuple[str, Mapping[str, Any]]
 _Driver = psycopg.Connection[Any]
-# As SQLAlchemy finds parameters in a text.
-_PARAMETER = re.compile(r"(?<![:\w\\]):(\w+)(?!:)")
+# It writes parameters as the server does: `$1`.
+_NUMBERED = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # it has no types
 _PREPARED = "backstory.prepared"
 _FAILED = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE})
 
@@ -126,15 +126,11 @@ def _lost_if_closed(connection: Connection, driver: _Driver) -> Iterator[None]:
 
 @cache
 def _written(name: str) -> _Written:
-    parameters: dict[str, int] = {}
-
-    def numbered(found: re.Match[str]) -> str:
-        return f"${parameters.setdefault(found[1], len(parameters) + 1)}"
-
-    text = _PARAMETER.sub(numbered, statements()[name].body).encode()
+    compiled = sql(name).compile(dialect=_NUMBERED)
+    text = str(compiled).encode()
     # The same name is the same statement, whoever has prepared it.
     digest = hashlib.blake2b(text, digest_size=12).hexdigest()
-    return _Written(text, f"{name[:30]}_{digest}".encode(), tuple(parameters))
+    return _Written(text, f"{name[:30]}_{digest}".encode(), tuple(compiled.positiontup or ()))
 
 
 def _exchanged(driver: _Driver, known: set[bytes], batch: _Batch) -> list[list[Any]]:
