@@ -196,7 +196,7 @@ def opens_a_door(text: str) -> bool:
 
 
 def tells_a_code(text: str) -> bool:
-    """Tell the same, but of a code that opens nothing: a ZIP code, a discount's."""
+    """Tell the same, but pass over codes that open nothing: a ZIP code, a discount's."""
     return opens_a_door(_HARMLESS.sub("", text))
 
 
