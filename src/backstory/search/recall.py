@@ -117,8 +117,8 @@ def recall(
         most=LARGE,
         most_words=_MAX_WORDS,
     )
-    asked = _Asked.of(connection, customer_id, text, story, now=now or datetime.now(UTC))
-    asked = replace(asked, meaning=meaning)
+    now = now or datetime.now(UTC)
+    asked = _Asked.of(connection, customer_id, text, story, now=now, meaning=meaning)
     ranking, turns, frequency = asked.ranking(connection, by_words=mode is not SearchMode.SEMANTIC)
     shortlist = _shortlist(ranking, k)
     numbers = [number for _, number in shortlist]
@@ -175,7 +175,7 @@ class _Asked:
     beside: Sequence[Sequence[str]]
     turns: store.Columns | None
     cosines: Mapping[bytes, float]
-    meaning: store.Meaning | None = None
+    meaning: store.Meaning | None
 
     @classmethod
     def of(
@@ -186,6 +186,7 @@ class _Asked:
         story: store.Story,
         *,
         now: datetime,
+        meaning: store.Meaning | None,
     ) -> "_Asked":
         """Read the question as the index and the customer's authors make of it."""
         turns, names = story.turns, story.names
@@ -200,8 +201,16 @@ class _Asked:
         if turns is not None:
             turns = turns.asked_for(story.asked, question.words).heard(question.speaker)
         wanted = store.Wanted(customer_id, question.words, question.speaker)
-        mean_length = length / max(messages, 1)
-        return cls(question, wanted, messages, mean_length, story.beside, turns, story.cosines)
+        return cls(
+            question,
+            wanted,
+            messages,
+            mean_length=length / max(messages, 1),
+            beside=story.beside,
+            turns=turns,
+            cosines=story.cosines,
+            meaning=meaning,
+        )
 
     def ranking(
         self, connection: Connection, *, by_words: bool
