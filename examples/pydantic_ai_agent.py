@@ -19,7 +19,7 @@ BACKSTORY = StdioTransport(
 
 async def main() -> None:
     """Serve the customer, message by message."""
-    agent = Agent(model_by_script(), toolsets=[MCPToolset(BACKSTORY)])
+    agent = Agent(model_by_script(), toolsets=[MCPToolset(BACKSTORY, init_timeout=30)])
     said: list = []
     async with agent:
         for words in CUSTOMER:
