@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backstory.errors import Interrupted
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.ending import ExitCode
 from backstory.faces.cli.groups import KEEP, LOAD, model, shell
-from backstory.faces.cli.loading import stopped_run
+from backstory.faces.cli.loading import carry_out
 
 if TYPE_CHECKING:
     from backstory.app import App
@@ -70,7 +69,7 @@ def embed(
         database = app.for_reading()
         with_model = opened(app, model, url)
         if not dry_run:
-            return carry_out(
+            return _carry_out(
                 call,
                 lambda told: embed_run.start(database, app.home, with_model, told, workers=workers),
             )
@@ -98,20 +97,13 @@ def resume_embedding(call: Call, app: "App", run: str, name: str) -> ExitCode:
     if embedder is None:
         raise UsageError(f"The run embeds with {name}, which is not to be had here any more.")
     database = app.for_reading()
-    return carry_out(call, lambda told: embed_run.resume(database, run, embedder, told))
+    return _carry_out(call, lambda told: embed_run.resume(database, run, embedder, told))
 
 
-def carry_out(call: Call, go: "Callable[[Listener], EmbedReport]") -> ExitCode:
-    """Do a run with its progress shown, and answer with its report or with how to go on."""
+def _carry_out(call: Call, go: "Callable[[Listener], EmbedReport]") -> ExitCode:
     from backstory.faces.cli.embedding_views import report_view
 
-    try:
-        with call.progress() as listener:
-            report = go(listener)
-    except Interrupted as stopped:
-        return stopped_run(call, stopped)
-    call.answer(report.as_json(), report_view(report))
-    return ExitCode.DONE
+    return carry_out(call, go, report_view)
 
 
 @command(

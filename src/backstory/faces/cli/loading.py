@@ -2,7 +2,7 @@
 """`backstory backfill` and `backstory resume`: from a log to conversations."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 import typer
 
@@ -23,6 +23,8 @@ from backstory.faces.cli.source_options import (
 from backstory.model import RunMode, RunWish
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from backstory.backfill.options import BackfillOptions
     from backstory.backfill.report import Report
     from backstory.runs.progress import Listener
@@ -175,7 +177,7 @@ def resume(
             return resume_notes(call, app, str(found.id))
         if found.mode is RunMode.RENDER:
             return resume_rendering(call, app, str(found.id))
-        return carry_out(call, lambda told: journey.resume(database, run, told))
+        return _carry_out(call, lambda told: journey.resume(database, run, told))
 
 
 def _run(call: Call, options: "BackfillOptions") -> ExitCode:
@@ -183,24 +185,46 @@ def _run(call: Call, options: "BackfillOptions") -> ExitCode:
 
     with call.app() as app:
         database = app.for_writing()
-        return carry_out(call, lambda told: journey.start(database, app.home, options, told))
+        return _carry_out(call, lambda told: journey.start(database, app.home, options, told))
 
 
-def carry_out(call: Call, go: "Callable[[Listener], Report]") -> ExitCode:
-    """Do a run with its progress shown, and answer with its report or with how to go on."""
+def _carry_out(call: Call, go: "Callable[[Listener], Report]") -> ExitCode:
     from backstory.faces.cli.reporting import next_steps, report_view
 
+    def view(report: "Report") -> "RenderableType":
+        title = f"Run {report.run_id[:8]} is done" if report.run_id else "Done"
+        return report_view(report, title)
+
+    return carry_out(call, go, view, next_steps, is_clean=lambda report: report.clean)
+
+
+class Told(Protocol):
+    """The report of a run."""
+
+    def as_json(self) -> Any:
+        """Return it under the keys of --json."""
+
+
+_Told = TypeVar("_Told", bound=Told)
+
+
+def carry_out(
+    call: Call,
+    go: "Callable[[Listener], _Told]",
+    *views: "Callable[[_Told], RenderableType]",
+    is_clean: Callable[[_Told], bool] = lambda _: True,
+) -> ExitCode:
+    """Do a run with its progress shown, and answer with its report or with how to go on."""
     try:
         with call.progress() as listener:
             report = go(listener)
     except Interrupted as stopped:
-        return stopped_run(call, stopped)
-    title = f"Run {report.run_id[:8]} is done" if report.run_id else "Done"
-    call.answer(report.as_json(), report_view(report, title), next_steps(report))
-    return ExitCode.DONE if report.clean else ExitCode.FINDINGS
+        return _stopped(call, stopped)
+    call.answer(report.as_json(), *(view(report) for view in views))
+    return ExitCode.DONE if is_clean(report) else ExitCode.FINDINGS
 
 
-def stopped_run(call: Call, stopped: Interrupted) -> ExitCode:
+def _stopped(call: Call, stopped: Interrupted) -> ExitCode:
     """Say what became of a run that was asked to pause or to stop, and how it goes on."""
     run = (stopped.run_id or "last")[:8]
     canceled = stopped.wish == RunWish.CANCEL

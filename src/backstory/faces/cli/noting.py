@@ -10,11 +10,11 @@ from uuid import UUID
 
 import typer
 
-from backstory.errors import Interrupted, UsageError
+from backstory.errors import UsageError
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.ending import ExitCode
 from backstory.faces.cli.groups import LOOK, notes, shell
-from backstory.faces.cli.loading import stopped_run
+from backstory.faces.cli.loading import carry_out
 from backstory.faces.cli.reading import customer_id_of
 from backstory.model import NoteStatus
 
@@ -69,27 +69,20 @@ def backfill(
         return ExitCode.DONE
     with call.app() as app:
         database = app.for_writing()
-        return carry_out(call, lambda tell: note_run.start(database, app.home, wanted, tell))
+        return _carry_out(call, lambda tell: note_run.start(database, app.home, wanted, tell))
 
 
 def resume_notes(call: Call, app: "App", reference: str) -> ExitCode:
     """Continue a run that takes notes."""
     from backstory.memory import note_run
 
-    return carry_out(call, lambda tell: note_run.resume(app.database, reference, tell))
+    return _carry_out(call, lambda tell: note_run.resume(app.database, reference, tell))
 
 
-def carry_out(call: Call, go: "Callable[[Listener], NotesReport]") -> ExitCode:
-    """Do a run with its progress shown, and answer with its report or with how to go on."""
+def _carry_out(call: Call, go: "Callable[[Listener], NotesReport]") -> ExitCode:
     from backstory.faces.cli.noting_views import report_view
 
-    try:
-        with call.progress() as listener:
-            told = go(listener)
-    except Interrupted as stopped:
-        return stopped_run(call, stopped)
-    call.answer(told.as_json(), report_view(told))
-    return ExitCode.DONE
+    return carry_out(call, go, report_view)
 
 
 @command(

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backstory.errors import Interrupted
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.ending import ExitCode
 from backstory.faces.cli.groups import LOAD, shell
-from backstory.faces.cli.loading import stopped_run
+from backstory.faces.cli.loading import carry_out
 
 if TYPE_CHECKING:
     from backstory.app import App
@@ -62,7 +61,7 @@ def render(
         return ExitCode.DONE
     with call.app() as app:
         database = app.for_writing()
-        ended = carry_out(call, lambda told: rendering.start(database, app.home, wanted, told))
+        ended = _carry_out(call, lambda told: rendering.start(database, app.home, wanted, told))
     if ended is ExitCode.DONE and wanted != call.lines and not call.json:
         call.answer({}, other_rules(rules))
     return ended
@@ -73,20 +72,13 @@ def resume_rendering(call: Call, app: "App", reference: str) -> ExitCode:
     from backstory.backfill import render as rendering
 
     database = app.for_reading()
-    return carry_out(call, lambda told: rendering.resume(database, reference, told))
+    return _carry_out(call, lambda told: rendering.resume(database, reference, told))
 
 
-def carry_out(call: Call, go: "Callable[[Listener], RenderReport]") -> ExitCode:
-    """Do a run with its progress shown, and answer with its report or with how to go on."""
+def _carry_out(call: Call, go: "Callable[[Listener], RenderReport]") -> ExitCode:
     from backstory.faces.cli.rendering_views import report_view
 
-    try:
-        with call.progress() as listener:
-            report = go(listener)
-    except Interrupted as stopped:
-        return stopped_run(call, stopped)
-    call.answer(report.as_json(), report_view(report))
-    return ExitCode.DONE
+    return carry_out(call, go, report_view)
 
 
 def undo_rendering(call: Call, app: "App", run: "Run", *, dry_run: bool) -> ExitCode:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from backstory.errors import Interrupted
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.ending import ExitCode
 from backstory.faces.cli.groups import LOAD, shell
-from backstory.faces.cli.loading import stopped_run
+from backstory.faces.cli.loading import carry_out
 
 if TYPE_CHECKING:
     from backstory.app import App
@@ -94,16 +93,9 @@ def resume_summarizing(call: Call, app: "App", run: str) -> ExitCode:
 
 
 def _carry_out(call: Call, go: "Callable[[Listener], SummaryReport]") -> ExitCode:
-    """Do a run with its progress shown, and answer with its report or with how to go on."""
     from backstory.faces.cli.summarizing_views import report_view
 
-    try:
-        with call.progress() as listener:
-            report = go(listener)
-    except Interrupted as stopped:
-        return stopped_run(call, stopped)
-    call.answer(report.as_json(), report_view(report))
-    return ExitCode.FINDINGS if report.fell_back else ExitCode.DONE
+    return carry_out(call, go, report_view, is_clean=lambda told: not told.fell_back)
 
 
 def undo_summarizing(call: Call, app: "App", run: "Run", *, dry_run: bool) -> ExitCode:
