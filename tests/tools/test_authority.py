@@ -2,6 +2,7 @@
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 
 import psycopg
 import pytest
@@ -10,11 +11,12 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 from tools_world import NOON, agent, event, everything, refused, rows, told
 
-from backstory.errors import DatabaseError, UsageError
+from backstory.errors import DatabaseError, RecordRefused, Transient, UsageError
 from backstory.live.record import record_event
 from backstory.store import agent_role
 from backstory.store.binding import bound
 from backstory.store.engine import Database, open_engine
+from backstory.store.pipeline import pipelined
 from backstory.store.schema import upgrade
 from backstory.store.tables import Base
 from backstory.tools.catalog import TOOLS
@@ -281,28 +283,77 @@ def test_no_unique_constraint_tells_what_another_customer_has(ana, bob):
 # --- pooled connections --------------------------------------------------------------------------
 
 
-def test_a_connection_given_back_is_bound_to_nobody(database, ana):
-    told(ana, "create_job", title="Garage")
+@pytest.fixture
+def one(database_url):
+    """The same database through a pool of one connection."""
+    one = Database.open(database_url, "backstory", pool_size=1)
+    yield one
+    one.engine.dispose()
+
+
+def fail(_mine):
+    raise RuntimeError("on purpose")
+
+
+def ask_what_cannot_be(mine):
+    mine.rows("job_by_id", {"id": "no id"})
+
+
+def leave_for_the_end_what_cannot_be(mine):
+    mine.later("job_by_id", {"id": "no id"})
+
+
+def go_on_after_an_error(mine):
+    with suppress(RecordRefused):
+        ask_what_cannot_be(mine)
+
+
+def lose_the_plans(mine):
+    for _ in range(2):
+        mine.rows("job_by_id", {"id": uuid.uuid4()})
+        mine.connection.execute(text("DEALLOCATE ALL"))
+
+
+def commit_what_is_left(mine):
+    pipelined(mine.connection, mine.last_steps(), commit=True)
+
+
+def commit_without_unbinding(mine):
+    pipelined(mine.connection, [("job_by_id", {"id": None, "customer_id": None})], commit=True)
+
+
+@pytest.mark.parametrize(
+    ("leave", "error"),
+    [
+        (lambda _: None, None),
+        (commit_what_is_left, None),
+        (commit_without_unbinding, None),
+        (fail, RuntimeError),
+        (ask_what_cannot_be, RecordRefused),
+        (leave_for_the_end_what_cannot_be, RecordRefused),
+        (go_on_after_an_error, DatabaseError),
+        (lose_the_plans, Transient),
+    ],
+)
+def test_a_connection_given_back_is_bound_to_nobody(one, ana, leave, error):
+    who = text(
+        "SELECT pg_backend_pid(), current_user, current_setting('backstory.customer_id', true)"
+    )
+    asked = {"lead_id": ana.lead_id, "actor": "agent", "now": NOON, "region": "US"}
+    role = agent_role.role_name(one.schema)
     with (
-        pytest.raises(RuntimeError, match="on purpose"),
-        database.engine.begin() as connection,
-        bound(
-            connection,
-            database.schema,
-            lead_id=ana.lead_id,
-            actor="agent",
-            now=NOON,
-            region="US",
-        ),
+        pytest.raises(error) if error else nullcontext(),
+        one.engine.begin() as connection,
+        bound(connection, one.schema, **asked) as mine,
     ):
-        raise RuntimeError("on purpose")
-    for _ in range(3):
-        with database.engine.begin() as connection:
-            role, customer = connection.execute(
-                text("SELECT current_user, current_setting('backstory.customer_id', true)")
-            ).one()
-            assert role != agent_role.role_name("backstory")
-            assert not customer
+        backend, user, customer = connection.execute(who).one()
+        assert (user, customer) == (role, str(mine.customer_id))
+        leave(mine)
+    with one.engine.begin() as connection:
+        again, user, customer = connection.execute(who).one()
+        assert again == backend
+        assert user != role
+        assert not customer
 
 
 def test_two_customers_on_one_pool_never_see_each_other_under_sixteen_threads(database, clock):
