@@ -140,20 +140,21 @@ def test_a_note_that_a_person_touched_blocks_the_rollback_of_its_run(world):
 def test_a_run_that_is_asked_to_pause_goes_on_where_it_stood(world, monkeypatch):
     load(world, JANE, OTHER)
     monkeypatch.setattr(note_run, "_LEADS_AT_ONCE", 1)
-    pages = []
 
     def pause(progress):
-        pages.append(progress.done)
-        if len(pages) == 2:
+        if progress.done == 1:
             with world.connection() as connection:
                 runs.wish(connection, runs.get_run(connection, "last"), RunWish.PAUSE)
 
     with pytest.raises(Interrupted):
         note_run.start(world.database, world.home, load_rules(), pause)
     assert 0 < len(told(world)) < len(FIRST)
-    report = note_run.resume(world.database, "last")
+    later = []
+    report = note_run.resume(world.database, "last", later.append)
     assert told(world) == FIRST
     assert report.created == 5
+    # What was done before it was paused does not count for its rate.
+    assert {each.before for each in later[1:]} == {1}
 
 
 # --- contradictions --------------------------------------------------------------------------

@@ -6,7 +6,7 @@ it had before.
 """
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,21 @@ from typing import Any
 from sqlalchemy import Connection, Row
 
 from backstory.audit.event import AuditEvent
-from backstory.errors import Interrupted
 from backstory.extract.line_rules import LineRules, read_rules
 from backstory.extract.messages import Projection
 from backstory.extract.parse import Unreadable, microseconds, strict_json
-from backstory.model import MessageKind, PartitionStage, Role, RunMode, RunStatus
-from backstory.runs import run as runs
-from backstory.runs.claim import Claim, advance, claim_next, renew
-from backstory.runs.journey import lead_run, resumable, take_back
+from backstory.model import MessageKind, Role, RunMode
+from backstory.runs.journey import add_run, do_pages, end_run, lead_run, resumable, take_back
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run
 from backstory.store import lines as store
-from backstory.store.backfill import add_own_audit, lock_leads
+from backstory.store.backfill import lock_leads
 from backstory.store.engine import Database, translated
 from backstory.store.lines import Rendered
-from backstory.store.statements import sql
 
 AUDIT_ACTION = "render_lines"
 SAMPLES = 10
 _AT_ONCE = 500
-_STAGE = PartitionStage.WRITE
 _NOBODY = uuid.UUID(int=0)
 
 
@@ -140,20 +135,16 @@ def start(
     database: Database, home: Path, rules: LineRules, listener: Listener | None = None
 ) -> RenderReport:
     """Render what is stale; raise Interrupted when the run was paused or canceled on the way."""
-    run_id = uuid.uuid4()
     with translated(), database.engine.begin() as connection:
-        runs.add_run(
+        run_id = add_run(
             connection,
-            run_id,
+            home,
             mode=RunMode.RENDER,
-            log="",
             options={"rules": rules.as_json(), "rules_name": rules.name},
-            spill_dir=home / "runs" / str(run_id),
+            records=store.extent(connection, rules).stale,
+            parts=1,
         )
         store.keep_rules(connection, rules)
-        runs.note(connection, run_id, records_read=store.extent(connection, rules).stale)
-        asked = {"run_id": run_id, "stage": _STAGE, "count": 1}
-        connection.execute(sql("add_partitions"), asked)
     return lead_run(database, run_id, _steps, listener)
 
 
@@ -172,60 +163,48 @@ def rollback(database: Database, reference: str) -> int:
 
 def _steps(connection: Connection, run: Run, watch: Stopwatch) -> RenderReport:
     rules = read_rules(run.options["rules"])
+
+    def page(
+        after: uuid.UUID, counts: dict[str, int]
+    ) -> tuple[Sequence[uuid.UUID], dict[str, int]]:
+        return _page(connection, run, rules, after, counts)
+
     watch.begin("render", total=run.records_read)
-    with connection.begin():
-        claim = claim_next(connection, run.id, _STAGE)
-    if claim is not None:
-        watch.go_on_from(claim.counts.get("records", 0))
-        while _page(connection, claim, rules):
-            watch.tell(claim.counts["records"])
-    with connection.begin():
-        return _finish(connection, run, rules, watch)
-
-
-def _finish(connection: Connection, run: Run, rules: LineRules, watch: Stopwatch) -> RenderReport:
-    asked = {"run_id": run.id, "stage": _STAGE}
-    (done,) = connection.execute(sql("partition_counts"), asked).all()
+    counts = do_pages(connection, run, watch, page)
     watch.end()
-    report = RenderReport(
-        run_id=str(run.id),
-        mode=RunMode.RENDER,
-        rules=rules.name,
-        messages=store.extent(connection, rules).events,
-        rendered=done.counts.get("records", 0),
-        changed=done.counts.get("changed", 0),
-        without=done.counts.get("without", 0),
-        seconds_by_step=watch.seconds,
-    )
-    told = report.as_json()
-    add_own_audit(connection, run_id=run.id, action=AUDIT_ACTION, payload=told)
-    runs.note(connection, run.id, seconds=watch.seconds, report=told)
-    runs.move(connection, run, RunStatus.DONE)
+    with connection.begin():
+        report = RenderReport(
+            run_id=str(run.id),
+            mode=RunMode.RENDER,
+            rules=rules.name,
+            messages=store.extent(connection, rules).events,
+            rendered=counts["records"],
+            changed=counts["changed"],
+            without=counts["without"],
+            seconds_by_step=watch.seconds,
+        )
+        end_run(connection, run, AUDIT_ACTION, report=report.as_json(), watch=watch)
     return report
 
 
-def _page(connection: Connection, claim: Claim, rules: LineRules) -> bool:
-    """Render the next messages, in one transaction; tell whether there were any."""
-    after = uuid.UUID(bytes=claim.cursor) if claim.cursor else _NOBODY
-    with connection.begin():
-        wanted = renew(connection, claim)
-        if wanted:
-            raise Interrupted(wanted)
-        ids = store.stale_ids(connection, rules, after=after, limit=_AT_ONCE)
-        # From here on nobody erases these leads, takes them back or writes their messages.
-        lock_leads(connection, store.leads_of(connection, ids))
-        lines = [
-            Rendered(row.id, line_of(row, rules))
-            for row in store.records(connection, ids)
-            if row.line_rules != rules.name
-        ]
-        changed = store.change(connection, lines, rules, run_id=claim.run_id)
-        counts = {
-            "records": claim.counts.get("records", 0) + len(lines),
-            "changed": claim.counts.get("changed", 0) + changed,
-            "without": claim.counts.get("without", 0) + sum(not each.line for each in lines),
-        }
-        cursor = ids[-1].bytes if ids else claim.cursor
-        advance(connection, claim, cursor=cursor, counts=counts, done=not ids)
-    claim.cursor, claim.counts = cursor, counts
-    return bool(ids)
+def _page(
+    connection: Connection,
+    run: Run,
+    rules: LineRules,
+    after: uuid.UUID,
+    counts: dict[str, int],
+) -> tuple[Sequence[uuid.UUID], dict[str, int]]:
+    """Render the next messages; return which, and what is counted with them."""
+    ids = store.stale_ids(connection, rules, after=after, limit=_AT_ONCE)
+    # From here on nobody erases these leads, takes them back or writes their messages.
+    lock_leads(connection, store.leads_of(connection, ids))
+    lines = [
+        Rendered(row.id, line_of(row, rules))
+        for row in store.records(connection, ids)
+        if row.line_rules != rules.name
+    ]
+    return ids, {
+        "records": counts.get("records", 0) + len(lines),
+        "changed": counts.get("changed", 0) + store.change(connection, lines, rules, run_id=run.id),
+        "without": counts.get("without", 0) + sum(not each.line for each in lines),
+    }

@@ -14,26 +14,22 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from backstory.errors import Interrupted, RunError
+from backstory.errors import RunError
 from backstory.extract.identity import derived_id
 from backstory.memory.note_rules import Noted, Rules, notes_in, read_rules
-from backstory.model import NoteStatus, PartitionStage, RunMode, RunStatus
-from backstory.runs import run as runs
-from backstory.runs.claim import Claim, advance, claim_next, renew
-from backstory.runs.journey import lead_run, resumable
+from backstory.model import NoteStatus, RunMode
+from backstory.runs.journey import add_run, do_pages, end_run, lead_run, resumable
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run, short_id
 from backstory.store import notes as store
-from backstory.store.backfill import add_own_audit, lock_leads
+from backstory.store.backfill import lock_leads
 from backstory.store.engine import Database, translated
 from backstory.store.notes import NewNote, Standing
-from backstory.store.statements import sql
 
 EXTRACTOR = "state_metadata"
 VERSION = "1"
 AUDIT_ACTION = "take_notes"
 _LEADS_AT_ONCE = 500
-_STAGE = PartitionStage.WRITE
 _NOBODY = uuid.UUID(int=0)
 
 
@@ -169,19 +165,15 @@ def start(
     database: Database, home: Path, rules: Rules, listener: Listener | None = None
 ) -> NotesReport:
     """Take notes from every lead; raise Interrupted when the run was paused or canceled."""
-    run_id = uuid.uuid4()
     with translated(), database.engine.begin() as connection:
-        runs.add_run(
+        run_id = add_run(
             connection,
-            run_id,
+            home,
             mode=RunMode.NOTES,
-            log="",
             options={"rules": rules.as_json()},
-            spill_dir=home / "runs" / str(run_id),
+            records=store.count_leads(connection),
+            parts=1,
         )
-        runs.note(connection, run_id, records_read=store.count_leads(connection))
-        asked = {"run_id": run_id, "stage": _STAGE, "count": 1}
-        connection.execute(sql("add_partitions"), asked)
     return lead_run(database, run_id, _steps, listener)
 
 
@@ -195,50 +187,41 @@ def resume(database: Database, reference: str, listener: Listener | None = None)
 
 def _steps(connection: Connection, run: Run, watch: Stopwatch) -> NotesReport:
     rules = read_rules(run.options["rules"])
+
+    def page(
+        after: uuid.UUID, counts: dict[str, Any]
+    ) -> tuple[Sequence[uuid.UUID], dict[str, Any]]:
+        return _page(connection, run, rules, after, counts)
+
     watch.begin("notes", total=run.records_read)
+    counts = do_pages(connection, run, watch, page)
+    watch.end()
     with connection.begin():
-        claim = claim_next(connection, run.id, _STAGE)
-    if claim is not None:
-        while _page(connection, claim, rules, run.created_at):
-            watch.tell(claim.counts["leads"])
-    with connection.begin():
-        (done,) = connection.execute(
-            sql("partition_counts"), {"run_id": run.id, "stage": _STAGE}
-        ).all()
-        watch.end()
         told = NotesReport(
-            str(run.id),
-            RunMode.NOTES,
-            **_counts(done.counts),
-            **_rest(connection, watch.seconds),
+            str(run.id), RunMode.NOTES, **_counts(counts), **_rest(connection, watch.seconds)
         )
-        add_own_audit(connection, run_id=run.id, action=AUDIT_ACTION, payload=told.as_json())
-        runs.note(connection, run.id, seconds=watch.seconds, report=told.as_json())
-        runs.move(connection, run, RunStatus.DONE)
+        end_run(connection, run, AUDIT_ACTION, report=told.as_json(), watch=watch)
     return told
 
 
-def _page(connection: Connection, claim: Claim, rules: Rules, now: datetime) -> bool:
-    """Take notes from the next leads, in one transaction; tell whether there were any."""
-    after = uuid.UUID(bytes=claim.cursor) if claim.cursor else _NOBODY
-    with connection.begin():
-        wanted = renew(connection, claim)
-        ids = [lead.id for lead in store.next_leads(connection, after, limit=_LEADS_AT_ONCE)]
-        if wanted:
-            raise Interrupted(wanted)
-        # From here on nobody else changes these leads, or gives them to another customer.
-        lock_leads(connection, (each.bytes for each in ids))
-        leads = store.leads_anew(connection, ids)
-        change = decide(leads, _held(connection, leads), rules, now)
-        store.add(connection, change.new, run_id=claim.run_id)
-        store.change(connection, change.standing, run_id=claim.run_id)
-        counts = NoteCounts(**_counts(claim.counts))
-        counts.add(change, len(leads))
-        cursor = ids[-1].bytes if ids else claim.cursor
-        written = asdict(counts) | {"records": counts.leads}
-        advance(connection, claim, cursor=cursor, counts=written, done=not ids)
-    claim.cursor, claim.counts = cursor, written
-    return bool(ids)
+def _page(
+    connection: Connection,
+    run: Run,
+    rules: Rules,
+    after: uuid.UUID,
+    so_far: dict[str, Any],
+) -> tuple[Sequence[uuid.UUID], dict[str, Any]]:
+    """Take notes from the next leads; return which, and what is counted with them."""
+    ids = [lead.id for lead in store.next_leads(connection, after, limit=_LEADS_AT_ONCE)]
+    # From here on nobody else changes these leads, or gives them to another customer.
+    lock_leads(connection, (each.bytes for each in ids))
+    leads = store.leads_anew(connection, ids)
+    change = decide(leads, _held(connection, leads), rules, run.created_at)
+    store.add(connection, change.new, run_id=run.id)
+    store.change(connection, change.standing, run_id=run.id)
+    counts = NoteCounts(**_counts(so_far))
+    counts.add(change, len(leads))
+    return ids, asdict(counts) | {"records": counts.leads}
 
 
 def _counts(counts: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from backstory.memory.quoting import plain
 from backstory.model import NoteKind, Role, RunMode, RunStatus
 from backstory.runs import run as runs
 from backstory.runs.claim import leading
+from backstory.runs.journey import add_run
 from backstory.store import notes as store
 from backstory.store.backfill import add_own_audit
 from backstory.store.engine import Database, translated
@@ -91,19 +92,11 @@ def propose(database: Database, home: Path, model: Model, customer_id: uuid.UUID
     Raises UsageError for a customer who said nothing, ModelError or ModelUnreachable if the model
     does not answer as it should; the run has failed then, and no note was written.
     """
-    run_id = uuid.uuid4()
     with translated(), database.engine.begin() as connection:
         messages = store.latest_messages(connection, customer_id, limit=_MESSAGES)
         if not messages:
             raise UsageError(f"Customer {customer_id} has said nothing yet.")
-        runs.add_run(
-            connection,
-            run_id,
-            mode=RunMode.NOTES,
-            log="",
-            options={"model": model.name},
-            spill_dir=home / "runs" / str(run_id),
-        )
+        run_id = add_run(connection, home, mode=RunMode.NOTES, options={"model": model.name})
     with database.engine.connect() as connection, translated(), leading(connection, run_id):
         try:
             entries = read_answer(model.answer(INSTRUCTION, _talk(messages)))

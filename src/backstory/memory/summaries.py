@@ -21,11 +21,10 @@ from backstory.memory.extractive import Said
 from backstory.memory.summary_writers import ByChat, Extractive, Writer, Written
 from backstory.model import MessageKind, RunMode, RunStatus
 from backstory.runs import run as runs
-from backstory.runs.journey import lead_run, resumable, take_back
+from backstory.runs.journey import add_run, end_run, lead_run, resumable, take_back
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run, short_id
 from backstory.store import summaries as store
-from backstory.store.backfill import add_own_audit
 from backstory.store.engine import Database, translated
 
 AUDIT_ACTION = "summarize_conversations"
@@ -116,18 +115,14 @@ def start(
 
     Raises Interrupted when the run was paused or canceled on the way; `resume` goes on.
     """
-    run_id = uuid.uuid4()
     with translated(), database.engine.begin() as connection:
-        runs.add_run(
+        run_id = add_run(
             connection,
-            run_id,
+            home,
             mode=RunMode.SUMMARIZE,
-            log="",
             options={"made_by": writer.name, "conversation": conversation},
-            spill_dir=home / "runs" / str(run_id),
+            records=store.extent(connection, writer.name, only=conversation).pending,
         )
-        pending = store.extent(connection, writer.name, only=conversation).pending
-        runs.note(connection, run_id, records_read=pending)
     return _go(database, run_id, writer, listener)
 
 
@@ -277,8 +272,5 @@ def _report(connection: Connection, work: _Work, watch: Stopwatch) -> SummaryRep
         tokens=chat.tokens if chat else 0,
         seconds_by_step=watch.seconds,
     )
-    told = report.as_json()
-    add_own_audit(connection, run_id=run.id, action=AUDIT_ACTION, payload=told)
-    runs.note(connection, run.id, seconds=watch.seconds, report=told)
-    runs.move(connection, run, RunStatus.DONE)
+    end_run(connection, run, AUDIT_ACTION, report=report.as_json(), watch=watch)
     return report

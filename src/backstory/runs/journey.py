@@ -1,24 +1,32 @@
 """Leads a run to its end, or leaves it where it can go on; takes a run back: whatever runs do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Protocol, TypeVar
-from uuid import UUID
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
 from backstory.errors import BackstoryError, Interrupted, RunError
-from backstory.model import RunMode, RunStatus, RunWish
+from backstory.model import PartitionStage, RunMode, RunStatus, RunWish
 from backstory.runs import run as runs
-from backstory.runs.claim import leading, release
+from backstory.runs.claim import Claim, advance, claim_next, leading, release, renew
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run, short_id
 from backstory.store.backfill import add_own_audit
 from backstory.store.engine import Database, translated
+from backstory.store.statements import sql
 
 T = TypeVar("T")
 
 AFTER_WISH = {RunWish.PAUSE: RunStatus.PAUSED, RunWish.CANCEL: RunStatus.CANCELED}
+# A run that reads no log has its parts in one stage.
+STAGE = PartitionStage.WRITE
+# Does what comes after an id, given the counts so far: returns the ids it went through, and what is
+# counted now, `records` among it.
+Page = Callable[[UUID, dict[str, Any]], tuple[Sequence[UUID], dict[str, Any]]]
+_BEFORE_ALL = UUID(int=0)
 
 
 class Settle(Protocol):
@@ -37,6 +45,28 @@ def settle(
     with connection.begin():
         release(connection, run.id)
         runs.move(connection, run, status, error=error)
+
+
+def add_run(
+    connection: Connection,
+    home: Path,
+    *,
+    mode: RunMode,
+    options: Mapping[str, Any],
+    records: int | None = None,
+    parts: int = 0,
+) -> UUID:
+    """Write down a run that reads no log, and return its id.
+
+    `records` says how many it is to go through, `parts` in how many partitions they are laid out.
+    """
+    run_id = uuid4()
+    directory = home / "runs" / str(run_id)
+    runs.add_run(connection, run_id, mode=mode, log="", options=options, spill_dir=directory)
+    runs.note(connection, run_id, records_read=records)
+    asked = {"run_id": run_id, "stage": STAGE, "count": parts}
+    connection.execute(sql("add_partitions"), asked)
+    return run_id
 
 
 def lead_run(
@@ -79,6 +109,45 @@ def lead_run(
         except BackstoryError as failed:
             leave(RunStatus.FAILED, str(failed))
             raise
+
+
+def do_pages(connection: Connection, run: Run, watch: Stopwatch, page: Page) -> dict[str, Any]:
+    """Do a run of one part page by page, and return what it has counted.
+
+    A page and the place it has reached share a transaction; the first without ids is the last.
+    Raises Interrupted where something else is wished of the run.
+    """
+    with connection.begin():
+        claim = claim_next(connection, run.id, STAGE)
+    if claim is not None:
+        watch.go_on_from(claim.counts.get("records", 0))
+        while _do_page(connection, claim, page):
+            watch.tell(claim.counts["records"])
+    with connection.begin():
+        asked = {"run_id": run.id, "stage": STAGE}
+        counts: dict[str, Any] = connection.execute(sql("partition_counts"), asked).scalar_one()
+    return counts
+
+
+def _do_page(connection: Connection, claim: Claim, page: Page) -> bool:
+    after = UUID(bytes=claim.cursor) if claim.cursor else _BEFORE_ALL
+    with connection.begin():
+        if wanted := renew(connection, claim):
+            raise Interrupted(wanted)
+        ids, counts = page(after, claim.counts)
+        cursor = ids[-1].bytes if ids else claim.cursor
+        advance(connection, claim, cursor=cursor, counts=counts, done=not ids)
+    claim.cursor, claim.counts = cursor, counts
+    return bool(ids)
+
+
+def end_run(
+    connection: Connection, run: Run, action: str, *, report: dict[str, Any], watch: Stopwatch
+) -> None:
+    """Write down what a run came to, with it and in our own log, and that it is done."""
+    add_own_audit(connection, run_id=run.id, action=action, payload=report)
+    runs.note(connection, run.id, seconds=watch.seconds, report=report)
+    runs.move(connection, run, RunStatus.DONE)
 
 
 def resumable(database: Database, reference: str, mode: RunMode) -> Run:

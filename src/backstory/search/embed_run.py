@@ -18,20 +18,17 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from backstory.errors import Interrupted, LeaseLost, RunError
-from backstory.model import Embedder, PartitionStage, RunMode, RunStatus, RunWish
-from backstory.runs import run as runs
+from backstory.model import Embedder, RunMode, RunWish
 from backstory.runs.claim import Claim, advance, claim_next, release, renew
-from backstory.runs.journey import lead_run, resumable, take_back
+from backstory.runs.journey import STAGE, add_run, end_run, lead_run, resumable, take_back
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run, short_id
 from backstory.store import embeddings as store
-from backstory.store.backfill import add_own_audit
 from backstory.store.engine import Database, translated
 from backstory.store.statements import sql
 
 AUDIT_ACTION = "embed_messages"
 BATCH = 256
-_STAGE = PartitionStage.WRITE
 _MESSAGES_A_PARTITION = 2_000
 _MOST_PARTITIONS = 256
 # Each holds a connection of the pool.
@@ -91,21 +88,16 @@ def start(
 
     Raises Interrupted when the run was paused or canceled on the way; `resume` goes on.
     """
-    run_id = uuid.uuid4()
     with translated(), database.engine.begin() as connection:
         pending = store.extent(connection, embedder.name).pending
         parts = min(max(-(-pending // _MESSAGES_A_PARTITION), 1), _MOST_PARTITIONS)
-        runs.add_run(
+        run_id = add_run(
             connection,
-            run_id,
+            home,
             mode=RunMode.EMBED,
-            log="",
             options={"model": embedder.name, "dimensions": embedder.dimensions, "parts": parts},
-            spill_dir=home / "runs" / str(run_id),
-        )
-        runs.note(connection, run_id, records_read=pending)
-        connection.execute(
-            sql("add_partitions"), {"run_id": run_id, "stage": _STAGE, "count": parts}
+            records=pending,
+            parts=parts,
         )
     return _go(database, run_id, embedder, listener, workers=workers)
 
@@ -186,15 +178,12 @@ def _report(connection: Connection, run: Run, model: store.Model, watch: Stopwat
         embedded=int(_progress(connection, run).records),
         seconds_by_step=watch.seconds,
     )
-    told = report.as_json()
-    add_own_audit(connection, run_id=run.id, action=AUDIT_ACTION, payload=told)
-    runs.note(connection, run.id, seconds=watch.seconds, report=told)
-    runs.move(connection, run, RunStatus.DONE)
+    end_run(connection, run, AUDIT_ACTION, report=report.as_json(), watch=watch)
     return report
 
 
 def _progress(connection: Connection, run: Run) -> Any:
-    return connection.execute(sql("stage_progress"), {"run_id": run.id, "stage": _STAGE}).one()
+    return connection.execute(sql("stage_progress"), {"run_id": run.id, "stage": STAGE}).one()
 
 
 # --- the workers ------------------------------------------------------------------------------
@@ -269,7 +258,7 @@ def _worker(work: _Work) -> None:
 
 def _claim(connection: Connection, work: _Work) -> Claim | None:
     with connection.begin():
-        return claim_next(connection, work.run.id, _STAGE)
+        return claim_next(connection, work.run.id, STAGE)
 
 
 def _do_part(connection: Connection, work: _Work, claim: Claim) -> None:
