@@ -386,6 +386,7 @@ def test_what_is_quarantined_while_she_is_erased_goes_too(world: World) -> None:
         erasing.start()
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         while not world.one(waiting):
+            assert erasing.is_alive()
             time.sleep(0.01)
         torn = b'{"id": "d-1", "lead_id": "zebra-1", "payload": {"text": "half a zebra'
         copied = text("UPDATE quarantine SET raw = :raw WHERE raw LIKE '%sam-1%'")
