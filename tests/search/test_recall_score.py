@@ -75,7 +75,7 @@ def test_a_score_is_the_sum_of_its_parts_and_the_best_come_first(turns, with_mea
 @given(st.lists(TURN, min_size=1, max_size=12))
 def test_a_word_counts_as_far_as_its_neighbours_go(turns):
     held, ranked = ranking(turns)
-    for number, word in held.postings:
+    for number, _ in held.postings:
         for step in (1, 2, 3, 4):
             behind = range(number + 1, number + step + 1)
             if behind[-1] >= len(turns):
@@ -86,7 +86,7 @@ def test_a_word_counts_as_far_as_its_neighbours_go(turns):
                 for each in behind
             )
             near = ranked.parts(number + step).get("nearby", 0.0)
-            assert near or cut or frequencies(held, WORDS)[WORDS[word]] == 0
+            assert near or cut
 
 
 TALK = st.lists(
