@@ -120,7 +120,7 @@ def remove_obstacles(connection: Connection, values: Mapping[str, Any]) -> dict[
     for obstacle in OBSTACLES:
         if obstacle.removed_by is None:
             continue
-        done = connection.execute(sql(obstacle.removed_by), values)
+        done = connection.execute(sql(obstacle.removed_by), {**values, "seen": False})
         if obstacle.tables:
             rows = done.all()
             found[obstacle.name] = sum(row.rows for row in rows)

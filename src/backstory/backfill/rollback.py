@@ -38,7 +38,7 @@ _ANALYZE_ROWS = 1000
 
 
 # What was only looked at goes with what was seen, before anything of that does.
-_SEEN = {"confirmations": "remove_shown", "tool_calls": "remove_readings"}
+_SEEN = {"confirmations": "remove_confirmations", "tool_calls": "remove_tool_calls"}
 # What a run's own rows are removed by, in order: what names a row goes before the row.
 _OWN = {
     "memory_notes": "remove_derived_notes",
@@ -193,7 +193,7 @@ def _roll_back(
     if standing and not force:
         raise _blocked(run, standing)
     restored = _restored(connection, values)
-    removed = _remove(connection, _SEEN, values, watch)
+    removed = _remove(connection, _SEEN, values | {"seen": True}, watch)
     taken_away = remove_obstacles(connection, values) if standing else {}
     values |= _moved_on(connection, run)
     removed |= _remove(connection, _OWN, values, watch)

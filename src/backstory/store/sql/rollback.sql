@@ -256,7 +256,7 @@ WITH held AS (
 DELETE FROM memory_notes n WHERE n.id IN (SELECT id FROM going);
 
 -- name: remove_confirmations
--- Delete what `blocking_confirmations` counts.
+-- Delete what `blocking_confirmations` counts; with `seen` what was shown there and never confirmed.
 WITH held AS (
     SELECT c.id FROM conversations c
     WHERE c.run_id = CAST(:run_id AS uuid)
@@ -268,7 +268,7 @@ WITH held AS (
        OR j.conversation_id IN (SELECT id FROM held)
 )
 DELETE FROM confirmations k
-WHERE k.confirmed_at IS NOT NULL
+WHERE (k.confirmed_at IS NULL) = CAST(:seen AS boolean)
   AND (k.customer_id = ANY (CAST(:customers AS uuid[]))
     OR k.conversation_id IN (SELECT id FROM held)
     OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
@@ -299,14 +299,16 @@ WITH held AS (
 DELETE FROM jobs j WHERE j.id IN (SELECT id FROM going_jobs);
 
 -- name: remove_tool_calls
--- Delete what `blocking_tool_calls` counts.
+-- Delete what `blocking_tool_calls` counts; with `seen` the calls there that wrote nothing: the log of
+-- our own deeds keeps them.
 WITH held AS (
     SELECT c.id FROM conversations c
     WHERE c.run_id = CAST(:run_id AS uuid)
        OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
 )
 DELETE FROM tool_calls t
-WHERE t.outcome IN ('created', 'updated', 'added', 'recorded', 'confirmed')
+WHERE (t.outcome NOT IN ('created', 'updated', 'added', 'recorded', 'confirmed'))
+      = CAST(:seen AS boolean)
   AND (t.customer_id = ANY (CAST(:customers AS uuid[]))
     OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
     OR t.conversation_id IN (SELECT id FROM held));
@@ -370,45 +372,6 @@ WITH held AS (
     RETURNING x.run_id
 )
 SELECT run_id, count(*) AS rows FROM gone GROUP BY run_id;
-
--- name: remove_shown
--- Delete what was only shown, and never confirmed, of what `blocking_confirmations` looks at.
-WITH held AS (
-    SELECT c.id FROM conversations c
-    WHERE c.run_id = CAST(:run_id AS uuid)
-       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-), going_jobs AS (
-    SELECT j.id FROM jobs j
-    WHERE j.customer_id = ANY (CAST(:customers AS uuid[]))
-       OR j.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-       OR j.conversation_id IN (SELECT id FROM held)
-)
-DELETE FROM confirmations k
-WHERE k.confirmed_at IS NULL
-  AND (k.customer_id = ANY (CAST(:customers AS uuid[]))
-    OR k.conversation_id IN (SELECT id FROM held)
-    OR EXISTS (SELECT FROM leads l WHERE l.id = k.source_id AND l.run_id = CAST(:run_id AS uuid))
-    OR EXISTS (SELECT FROM going_jobs j WHERE j.id = k.source_id)
-    OR EXISTS (SELECT FROM messages m WHERE m.id = k.source_id
-               AND (m.run_id = CAST(:run_id AS uuid) OR m.conversation_id IN (SELECT id FROM held)))
-    OR EXISTS (SELECT FROM memory_notes n JOIN messages m ON m.id = ANY (n.source_message_ids)
-               WHERE n.id = k.source_id
-                 AND (m.run_id = CAST(:run_id AS uuid)
-                      OR m.conversation_id IN (SELECT id FROM held))));
-
--- name: remove_readings
--- Delete the calls that wrote nothing, of those that `blocking_tool_calls` looks at: the log of our
--- own deeds keeps them.
-WITH held AS (
-    SELECT c.id FROM conversations c
-    WHERE c.run_id = CAST(:run_id AS uuid)
-       OR c.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-)
-DELETE FROM tool_calls t
-WHERE t.outcome NOT IN ('created', 'updated', 'added', 'recorded', 'confirmed')
-  AND (t.customer_id = ANY (CAST(:customers AS uuid[]))
-    OR t.lead_id IN (SELECT id FROM leads WHERE run_id = CAST(:run_id AS uuid))
-    OR t.conversation_id IN (SELECT id FROM held));
 
 -- name: remove_derived_notes
 -- Delete notes nobody confirmed or rejected, of customers who leave or from what a run wrote.
