@@ -31,6 +31,10 @@ ModelOption = Annotated[
         help="A model below the home, a directory, or a model of the service --url.",
     ),
 ]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="An OpenAI-compatible service, as https://host/v1."),
+]
 
 
 @command(
@@ -46,10 +50,7 @@ def embed(
     call: Call,
     *,
     model: ModelOption = None,
-    url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="An OpenAI-compatible service, as https://host/v1."),
-    ] = None,
+    url: UrlOption = None,
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, max=8, help="How many batches are under way at once.")
     ] = 1,

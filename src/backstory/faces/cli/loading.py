@@ -13,7 +13,10 @@ from backstory.faces.cli.groups import LOAD, shell
 from backstory.faces.cli.lesson import Lesson
 from backstory.faces.cli.source_options import (
     ActorOption,
+    AuditOption,
     AuditTableOption,
+    EmptyOption,
+    LeadsOption,
     LeadTableOption,
     LogOption,
     MapOption,
@@ -67,20 +70,8 @@ def _repeated(words: list[str]) -> Iterator[str]:
 def backfill(
     call: Call,
     *,
-    audit: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SRC…",
-            help="The audit log: files (JSON lines, CSV, Parquet; .gz, .zst), - or postgresql://…",
-        ),
-    ] = None,
-    leads: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SRC…",
-            help="The list of leads, likewise; without it they are derived from the log.",
-        ),
-    ] = None,
+    audit: AuditOption = None,
+    leads: LeadsOption = None,
     log: LogOption = "audit",
     audit_table: AuditTableOption = None,
     lead_table: LeadTableOption = None,
@@ -96,9 +87,7 @@ def backfill(
     assume_tz: ZoneOption = "UTC",
     region: RegionOption = "US",
     unknown_actor: ActorOption = "skip",
-    allow_empty: Annotated[
-        bool, typer.Option("--allow-empty", help="A source without records is no failure.")
-    ] = False,
+    allow_empty: EmptyOption = False,
 ) -> ExitCode:
     """Load an audit log: link leads to customers, write whole conversations, check the sums.
 

@@ -36,6 +36,31 @@ class Query(Lesson):
             raise
 
 
+# What a search may be narrowed by.
+RoleOption = Annotated[
+    Role | None,
+    typer.Option("--role", metavar="ROLE", help="Who speaks: user, assistant, system, tool."),
+]
+KindOption = Annotated[
+    MessageKind | None, typer.Option("--kind", metavar="KIND", help="Only text or only event.")
+]
+ChannelOption = Annotated[
+    Channel | None, typer.Option("--channel", metavar="CHANNEL", help="messenger, sms, web, other.")
+]
+CustomerOption = Annotated[
+    str | None, typer.Option("--customer", metavar="ID", help="One customer's messages only.")
+]
+LeadOption = Annotated[
+    str | None, typer.Option("--lead", metavar="ID", help="One lead's: its id in your own system.")
+]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", metavar="TIME", help="From this day or time on (UTC).")
+]
+UntilOption = Annotated[
+    str | None, typer.Option("--until", metavar="TIME", help="Before this day or time (UTC).")
+]
+
+
 @command(
     shell,
     "search",
@@ -57,27 +82,13 @@ def search_command(
             metavar="QUERY", help='Words that must all occur; "a phrase", or, -not as on the web.'
         ),
     ],
-    role: Annotated[
-        Role | None, typer.Option(metavar="ROLE", help="Who speaks: user, assistant, system, tool.")
-    ] = None,
-    kind: Annotated[
-        MessageKind | None, typer.Option(metavar="KIND", help="Only text or only event.")
-    ] = None,
-    channel: Annotated[
-        Channel | None, typer.Option(metavar="CHANNEL", help="messenger, sms, web, other.")
-    ] = None,
-    customer: Annotated[
-        str | None, typer.Option(metavar="ID", help="One customer's messages only.")
-    ] = None,
-    lead: Annotated[
-        str | None, typer.Option(metavar="ID", help="One lead's: its id in your own system.")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="From this day or time on (UTC).")
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Before this day or time (UTC).")
-    ] = None,
+    role: RoleOption = None,
+    kind: KindOption = None,
+    channel: ChannelOption = None,
+    customer: CustomerOption = None,
+    lead: LeadOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     limit: Annotated[int, typer.Option(metavar="N", help="Hits on a page, up to 100.")] = 10,
     after: Annotated[
         str | None, typer.Option(metavar="CURSOR", help="Go on behind the page before.")

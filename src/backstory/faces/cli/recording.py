@@ -18,6 +18,7 @@ from backstory.faces.cli.plain import json_text
 from backstory.faces.cli.source_options import (
     ActorOption,
     AuditTableOption,
+    GrowingOption,
     LogOption,
     MapOption,
     RegionOption,
@@ -151,12 +152,7 @@ def _ending(outcomes: Counter[str]) -> ExitCode:
 def follow(
     call: Call,
     *,
-    audit: Annotated[
-        str,
-        typer.Option(
-            metavar="SRC", help="The log: a file of JSON lines that grows, or postgresql://…"
-        ),
-    ],
+    audit: GrowingOption,
     audit_table: AuditTableOption = None,
     log: LogOption = "audit",
     mapping: MapOption = None,

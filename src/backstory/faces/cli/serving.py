@@ -1,12 +1,20 @@
 # ruff: noqa: PLC0415 - what a command needs is imported when it is run: help stays quick
 """`backstory serve`: HTTP and MCP for programs elsewhere, in one process."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.groups import AGENTS, shell
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from fastapi import FastAPI
+
+    from backstory.app import App
+    from backstory.faces.http.service import HttpOptions
 
 _DEFAULT_PORT = 8080
 _STATEMENT_SECONDS = 10.0
@@ -53,12 +61,8 @@ def serve(
     TLS before it then. The schema is made, or brought up to date, first.
     """
     from backstory.app import open_app
-    from backstory.faces.http.application import Mounted, create_app
-    from backstory.faces.http.limits import Buckets, Rate
     from backstory.faces.http.service import HttpOptions
     from backstory.faces.http.serving import serve as serve_http
-    from backstory.faces.mcp.http import LOOPBACK, McpApp
-    from backstory.tools.access import Access
 
     options = HttpOptions(threads=threads, log=log, key_rate=key_rate, session_rate=session_rate)
     with call.app() as app:
@@ -71,21 +75,32 @@ def serve(
             connections=threads + 2,
             statement_seconds=_STATEMENT_SECONDS,
         ) as serving:
-            access = Access(serving.for_reading(), serving.rules)
             serving.warm()
-            hosts = frozenset(host_names) if host_names else None
-            mcp = McpApp(
-                access.toolset,
-                hosts=hosts or (LOOPBACK if _is_loopback(host) else None),
-                wait=Buckets(Rate.of(session_rate)).wait,
-            )
-            http = create_app(
-                serving,
-                options=options,
-                access=access,
-                mounts=[Mounted("/mcp", mcp, mcp.running)],
-            )
+            http = _http_with_mcp(serving, options, _reached_by(host, host_names))
             serve_http(http, host, port, on_ready=lambda address: _greet(call, address))
+
+
+def _http_with_mcp(
+    app: "App", options: "HttpOptions", hosts: "Collection[str] | None"
+) -> "FastAPI":
+    """Return both as one application; `hosts` are the names by which MCP clients may reach it."""
+    from backstory.faces.http.application import Mounted, create_app
+    from backstory.faces.http.limits import Buckets, Rate
+    from backstory.faces.mcp.http import McpApp
+    from backstory.tools.access import Access
+
+    access = Access(app.for_reading(), app.rules)
+    wait = Buckets(Rate.of(options.session_rate)).wait
+    mcp = McpApp(access.toolset, hosts=hosts, wait=wait)
+    mounts = [Mounted("/mcp", mcp, mcp.running)]
+    return create_app(app, options=options, access=access, mounts=mounts)
+
+
+def _reached_by(host: str, names: list[str] | None) -> "Collection[str] | None":
+    """Return the names that were given, else those of this machine or, from outside, any."""
+    from backstory.faces.mcp.http import LOOPBACK
+
+    return names or (LOOPBACK if _is_loopback(host) else None)
 
 
 def _is_loopback(host: str) -> bool:

@@ -4,6 +4,33 @@ from typing import Annotated
 
 import typer
 
+AuditOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--audit",
+        metavar="SRC…",
+        help="The audit log: files (JSON lines, CSV, Parquet; .gz, .zst), - or postgresql://…",
+    ),
+]
+LeadsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--leads",
+        metavar="SRC…",
+        help="The list of leads, likewise; without it they are derived from the log.",
+    ),
+]
+GrowingOption = Annotated[
+    str,
+    typer.Option(
+        "--audit",
+        metavar="SRC",
+        help="The log: a file of JSON lines that grows, or postgresql://…",
+    ),
+]
+EmptyOption = Annotated[
+    bool, typer.Option("--allow-empty", help="A source without records is no failure.")
+]
 LogOption = Annotated[
     str, typer.Option("--log", metavar="NAME", help="Which log the records belong to.")
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from backstory.faces.cli.call import Call, command
+from backstory.faces.cli.embedding import UrlOption
 from backstory.faces.cli.ending import ExitCode
 from backstory.faces.cli.groups import LOAD, shell
 from backstory.faces.cli.loading import carry_out
@@ -38,10 +39,7 @@ def summarize(
             metavar="LEAD|CONVERSATION", help="One only: a lead's id, or a conversation's."
         ),
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="An OpenAI-compatible service, as https://host/v1."),
-    ] = None,
+    url: UrlOption = None,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="The language model of that service.")
     ] = None,
