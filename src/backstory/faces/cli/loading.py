@@ -166,7 +166,7 @@ def resume(
             return resume_notes(call, app, str(found.id))
         if found.mode is RunMode.RENDER:
             return resume_rendering(call, app, str(found.id))
-        return _carry_out(call, lambda told: journey.resume(database, run, told))
+        return _carry_out(call, lambda told: journey.resume(database, str(found.id), told))
 
 
 def _run(call: Call, options: "BackfillOptions") -> ExitCode:

@@ -58,7 +58,7 @@ def rollback(
             return undo_summarizing(call, app, found, dry_run=dry_run)
         if found.mode is RunMode.RENDER:
             return undo_rendering(call, app, found, dry_run=dry_run)
-        plan = _look(database, run)
+        plan = _look(database, str(found.id))
         blocked = bool(plan.blockers) and not force
         if dry_run or blocked:
             call.answer(
