@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import tempfile
 import unicodedata
 from datetime import UTC
@@ -18,6 +19,8 @@ from backstory.errors import UsageError
 from backstory.extract.line_rules import MAX_CHARS, LineRules, load_rules, our_rules
 from backstory.extract.messages import project, read_event, role_of
 from backstory.model import Role
+
+PAGE = Path(__file__).parents[2] / "docs" / "lines.md"
 
 
 def line(
@@ -282,6 +285,28 @@ def test_a_file_of_ones_own_adds_replaces_and_switches_off(tmp_path: Path) -> No
     told = line("reaction", {"reaction": "love", "secret_plan": "x"}, rules=rules)
     assert told == "Reaction: reaction love"
     assert line("tool_call", {"tool": "t"}, actor="tool", rules=rules) == "Tool t called"
+
+
+def test_the_page_on_lines_shows_what_its_rules_and_ours_make(tmp_path: Path) -> None:
+    page = PAGE.read_text("utf-8")
+    (file,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    rules = load_rules_of(file, tmp_path)
+    offer = {"bottom_line": 5, "items": [1, 2], "valid_until": "2026-06-04"}
+    told = line("offer_sent", offer, rules=rules)
+    assert told == "Offer: €5.00 for 2 items, valid until 4 June 2026"
+    shipped = {"type": "order.shipped", "parcel": {"code": "X_1"}, "shipped_at": "2026-06-04"}
+    assert line("event", shipped, rules=rules) == "Parcel X_1 left on 4 June 2026"
+    items = [{"name": "Half truck"}, {"name": "Hot tub"}]
+    window = {"starts_at": "2026-06-04T08:00:00Z", "ends_at": "2026-06-04T10:00:00Z"}
+    order = {"order_id": "W123"}
+    for action, payload in (
+        ("quote_sent", {"total_cents": 24000, "items": items}),
+        ("booking_created", window),
+        ("tool_call", {"tool": "get_order", "arguments": order}),
+        ("tool_result", {"tool": "get_order", "result": order | {"status": "delivered"}}),
+    ):
+        (shown,) = re.findall(rf"^\| `{action}` .* \| (.*) \|$", page, re.MULTILINE)
+        assert line(action, payload, actor="tool") == shown
 
 
 def test_the_name_of_rules_changes_with_them_and_with_nothing_else(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_the_last_of_repeated_keys_wins_and_they_are_counted(line, value, repeat
         (b"1e400", "bad_number"),
         (b"-1e400", "bad_number"),
         (b"1e200000", "bad_number"),
-        (b"1" * 5000, "bad_number"),
+        (b"1" * 4301, "bad_number"),
         (b"01", "bad_json"),
         (b"'x'", "bad_json"),
         (b'"a\0b"', "bad_json"),
@@ -177,10 +177,10 @@ def test_brackets_in_a_text_are_no_nesting():
     "number",
     [
         *(2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, -9999999999999999999),
-        *(10**18, 10**19, 10**20, 10**40, -(10**18), -(10**19), -(10**20), 10**4200),
+        *(10**18, 10**19, 10**20, 10**40, -(10**18), -(10**19), -(10**20), 10**4299),
     ],
 )
-def test_integers_of_any_length_keep_every_digit(number):
+def test_long_integers_keep_every_digit(number):
     line = b'{"payload": [%d]}' % number
     assert strict_json(line) == ({"payload": [number]}, 0, 0)
     assert canonical_json([number]) == b"[%d]" % number
