@@ -57,6 +57,17 @@ def test_the_first_event_makes_the_schema_and_is_recorded_once(opened):
         assert connection.execute(text("SELECT count(*) FROM messages")).scalar_one() == 1
 
 
+def test_an_event_s_phone_is_read_in_the_region_of_the_settings(
+    monkeypatch, empty_database_url, tmp_path
+):
+    monkeypatch.setenv("BACKSTORY_REGION", "GB")
+    with backstory.open(database=empty_database_url, home=tmp_path) as app:
+        app.record_event(HELLO | {"lead": {"channel": "sms", "phone": "020 7946 0018"}})
+        with app.database.engine.connect() as connection:
+            (phone,) = connection.execute(text("SELECT phone_e164 FROM leads")).one()
+    assert phone == "+442079460018"
+
+
 def test_a_session_answers_calls(opened):
     session = opened.session("ana")
     answer = session.call("create_job", {"title": "Garage"}, idempotency_key="k")

@@ -116,7 +116,7 @@ class App:
 
         The first call makes our schema, or brings it up to date.
         """
-        options = options or LiveOptions()
+        options = options or LiveOptions(region=self.settings.region)
         options = replace(options, lines=options.lines or self.lines)
         return record_event(self._upgraded, event, options=options)
 
