@@ -94,7 +94,7 @@ def rows(connection: Connection, name: str, values: Mapping[str, Any]) -> list[A
 
 
 @contextmanager
-def prepared(connection: Connection, *, after: int = 0) -> Iterator[_Driver]:
+def prepared(connection: Connection, *, after: int) -> Iterator[None]:
     """Let a statement be planned once a connection, when it was used more than `after` times.
 
     For the few that are asked again and again: planning is half of what they cost the server.
@@ -104,7 +104,7 @@ def prepared(connection: Connection, *, after: int = 0) -> Iterator[_Driver]:
     driver.prepare_threshold = after
     try:
         with _lost_if_closed(connection, driver):
-            yield driver
+            yield
     finally:
         driver.prepare_threshold = before
 
