@@ -155,7 +155,7 @@ def _differences(
     # The one thing an option can make of an unknown actor is `system`.
     role = role_of(row.actor) or Role.SYSTEM
     try:
-        event = _event(row)
+        event = kept_event(row)
         projection = project(event, role)
     except Unreadable as reason:
         yield "payload", "readable", str(reason)
@@ -170,7 +170,8 @@ def _differences(
     yield from lines.differ(row, event, projection)
 
 
-def _event(row: Record) -> AuditEvent:
+def kept_event(row: Record) -> AuditEvent:
+    """Return a record as it is in `audit_log`; raise Unreadable if its payload cannot be read."""
     payload = strict_json(b'{"payload":' + row.payload.encode() + b"}")[0]["payload"]
     created_us = microseconds(row.record_created_at)
     return AuditEvent(

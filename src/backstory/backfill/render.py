@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row
 
-from backstory.audit.event import AuditEvent
+from backstory.backfill.rebuild import kept_event
 from backstory.extract.line_rules import LineRules, read_rules
 from backstory.extract.messages import Projection
-from backstory.extract.parse import Unreadable, microseconds, strict_json
+from backstory.extract.parse import Unreadable
 from backstory.model import MessageKind, Role, RunMode
 from backstory.runs.journey import add_run, do_pages, end_run, lead_run, resumable, take_back
 from backstory.runs.progress import Listener, Stopwatch
@@ -89,12 +89,9 @@ def line_of(row: Row[Any], rules: LineRules) -> str:
     """
     said = Projection(Role(row.role), MessageKind(row.kind), None, row.content, None)
     try:
-        payload = strict_json(b'{"payload":' + row.payload.encode() + b"}")[0]["payload"]
+        return rules.line(kept_event(row), said) or ""
     except Unreadable:
         return ""
-    at = microseconds(row.created_at)
-    event = AuditEvent(row.audit_id, row.lead_external_id, row.actor, row.action, payload, at, 0, 0)
-    return rules.line(event, said) or ""
 
 
 # --- the plan --------------------------------------------------------------------------------

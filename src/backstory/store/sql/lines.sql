@@ -32,7 +32,8 @@ WHERE m.id = ANY (CAST(:ids AS uuid[]));
 -- name: lines_to_render
 -- Messages that may have a line beside their records.
 SELECT m.id, m.role, m.kind, m.content, m.line, m.line_rules, a.audit_id, a.lead_external_id,
-       a.actor, a.action, CAST(a.payload AS text) AS payload, a.created_at
+       a.actor, a.action, CAST(a.payload AS text) AS payload,
+       a.created_at AS record_created_at
 FROM messages AS m JOIN audit_log AS a ON a.id = m.id
 WHERE m.id = ANY (CAST(:ids AS uuid[]))
 ORDER BY m.id;
