@@ -56,13 +56,14 @@ class Telling(NamedTuple):
     @property
     def currency(self) -> str:
         """What amounts of this payload are in."""
-        said = self.payload.top.get("currency") or self.payload.top.get("currency_code")
-        return str(said).upper() if _is_currency(said) else self.manner.currency
+        return _currency_of(self.payload) or self.manner.currency
 
 
-def _is_currency(said: Any) -> bool:
-    """Tell whether this may be a code of ISO 4217."""
-    return isinstance(said, str) and len(said) == _CODE_OF_A_CURRENCY and said.isalpha()
+def _currency_of(payload: Payload) -> str:
+    """Return what may be a code of ISO 4217 in a payload; "" without one."""
+    said = payload.top.get("currency") or payload.top.get("currency_code")
+    is_code = isinstance(said, str) and len(said) == _CODE_OF_A_CURRENCY and said.isalpha()
+    return str(said).upper() if is_code else ""
 
 
 # --- whatever it is -------------------------------------------------------------------------
@@ -166,8 +167,7 @@ def _amount(value: Any, telling: Telling, *, minor: bool) -> str:
             return ""
         minor = minor or not MINOR.isdisjoint(held.key.split("_"))
         value = held.value
-        said = inside.top.get("currency") or inside.top.get("currency_code")
-        currency = str(said).upper() if _is_currency(said) else currency
+        currency = _currency_of(inside) or currency
     count = as_number(value)
     if count is None:
         return scalar(value) if type(value) is str else ""

@@ -15,7 +15,7 @@ from functools import cache, lru_cache
 from hashlib import blake2b
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
@@ -248,7 +248,7 @@ def read_rules(given: Mapping[str, Any], *, known: Mapping[str, Any] | None = No
 
     Raises BadRule, a UsageError.
     """
-    _check_keys(given, _TOP, "")
+    _check_keys(given, _TOP)
     values = _read_values({**(known or {}).get("value", {}), **_table(given, "value")})
     rules: list[Rule] = []
     names: set[str] = set()
@@ -278,7 +278,7 @@ def _read_values(tables: Mapping[str, Any]) -> dict[str, Value]:
     for name, table in tables.items():
         if not isinstance(table, dict) or not re.fullmatch(r"\w+", name):
             raise BadRule("a value is [value.NAME] with keys = [...]", value=name)
-        _check_keys(table, _OF_A_VALUE, name)
+        _check_keys(table, _OF_A_VALUE, value=name)
         form = table.get("form", "text")
         if form not in FORMS:
             raise BadRule(f"there is no form {form!r}: {', '.join(FORMS)}", value=name)
@@ -293,7 +293,7 @@ def _name_of(entry: Any, number: int) -> str:
     name = entry.get("name") if isinstance(entry, dict) else None
     if not isinstance(name, str) or not name.strip():
         raise BadRule('it needs a name, such as name = "quote sent"', rule=number)
-    _check_keys(entry, _OF_A_RULE, "", rule=name)
+    _check_keys(entry, _OF_A_RULE, rule=name)
     return name
 
 
@@ -344,7 +344,7 @@ def _table(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _words(
-    given: Mapping[str, Any], name: str, *, rule: str | int | None = None, value: str = ""
+    given: Mapping[str, Any], name: str, *, rule: str | None = None, value: str = ""
 ) -> list[str]:
     words = given.get(name, [])
     if not isinstance(words, list) or not all(isinstance(each, str) and each for each in words):
@@ -355,14 +355,9 @@ def _words(
 
 
 def _check_keys(
-    given: Mapping[str, Any], known: frozenset[str], value: str, *, rule: str | None = None
+    given: Mapping[str, Any], known: frozenset[str], *, rule: str | None = None, value: str = ""
 ) -> None:
     for name in given:
         if name not in known:
-            _refuse(name, known, rule, value)
-
-
-def _refuse(name: str, known: frozenset[str], rule: str | None, value: str) -> NoReturn:
-    raise BadRule(
-        f"{name!r} is not known here, only {', '.join(sorted(known))}", rule=rule, value=value
-    )
+            only = ", ".join(sorted(known))
+            raise BadRule(f"{name!r} is not known here, only {only}", rule=rule, value=value)

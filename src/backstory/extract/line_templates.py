@@ -40,7 +40,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Action:
-    """What happened, or who did it, in words."""
+    """What happened, in words."""
 
     def told(self, seen: Seen) -> str:
         """Return what happened, as a sentence begins."""
