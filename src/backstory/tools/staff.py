@@ -29,7 +29,8 @@ from backstory.tools.toolset import (
     refused_answer,
 )
 
-# Whom and what a call has shown: kept, so that it can be seen who has looked at a customer.
+# What a call that shows one thing has shown: kept, so that it can be seen who looked at a customer.
+# Of a search or a list, those it has found are not.
 _SEEN = ("customer_id", "conversation_id")
 
 
