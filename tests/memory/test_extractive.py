@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backstory.memory.extractive import MAX_CHARS, Said, summarize
+from backstory.memory.extractive import MAX_CHARS, Said, summarize, without_codes
 from backstory.model import Role
 
 U, A = Role.USER, Role.ASSISTANT
@@ -46,6 +46,23 @@ def test_what_opens_a_door_is_not_told():
     told = summarize(talk)
     for secret in ("4411", "8826", "0417"):
         assert secret not in told
+
+
+def test_a_code_behind_what_asks_for_it_is_not_told():
+    talk = [
+        Said(A, "What is the code of the gate?"),
+        Said(U, "It's 8826, see you Monday."),
+        Said(U, "The pin for the garage:\n0417"),
+        Said(A, "And your ZIP code?"),
+        Said(U, "Austin, 78704."),
+    ]
+    told = summarize(talk)
+    assert "8826" not in told
+    assert "0417" not in told
+    assert "78704" in told
+    assert without_codes("She wants a sofa hauled. The gate code:\n4471.\n$300 agreed.") == (
+        "She wants a sofa hauled. The gate code: $300 agreed."
+    )
 
 
 def test_who_spoke_stands_before_what_they_said():

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import compress, groupby
 
 from backstory.memory.quoting import plain
 from backstory.model import Role
@@ -54,7 +54,8 @@ def summarize(said: Sequence[Said], limit: int = MAX_CHARS) -> str:
 
     It holds what people wrote, on one line, without control and invisible characters: data still.
     """
-    sentences = [each for each in _sentences(said) if not opens_a_door(each.text)]
+    every = list(_sentences(said))
+    sentences = list(compress(every, _closed([each.text for each in every])))
     telling = [each for each in sentences if not _says_nothing(each)] or sentences[:1]
     scores = _scores(telling, messages=len(said))
     chosen = _chosen(telling, scores, limit)
@@ -202,7 +203,16 @@ def tells_a_code(text: str) -> bool:
 
 def without_codes(text: str) -> str:
     """Return a text without the sentences that may open a door."""
-    return " ".join(each for each in _split(text) if not opens_a_door(each))
+    sentences = list(_split(text))
+    return " ".join(compress(sentences, _closed(sentences)))
+
+
+def _closed(sentences: Sequence[str]) -> Iterator[bool]:
+    """Tell of each sentence whether it opens no door; a code may stand behind what asks for it."""
+    asked = False
+    for each in sentences:
+        yield not (opens_a_door(each) or (asked and _DIGIT.search(each)))
+        asked = not _DIGIT.search(each) and bool(_OPENS.search(_HARMLESS.sub("", each)))
 
 
 def _says_nothing(sentence: _Sentence) -> bool:
