@@ -12,8 +12,9 @@ import pytest
 from dumps import comparable, differences, logical
 from killable import Sizes
 from loaded_world import World, lead, record
+from waiting import until
 
-from backstory.backfill import control, journey, read, work
+from backstory.backfill import control, journey, manifest, read, work
 from backstory.errors import Interrupted, RunError
 from backstory.model import RunStatus, RunWish
 from backstory.runs.progress import Listener, Progress
@@ -67,6 +68,18 @@ def test_progress_counts_committed_records_up_to_the_last(world: World) -> None:
     assert (seen[0], seen[-1]) == ((0, 0), (96, 96))
     assert seen == sorted(seen)
     assert len(seen) > 10
+
+
+def test_a_run_does_not_go_on_from_working_files_of_another_form(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listen, _ = once("write", 16, wish(world, RunWish.PAUSE))
+    with pytest.raises(Interrupted):
+        journey.start(world.database, world.home, world.options(RECORDS, LEADS), listen)
+    monkeypatch.setattr(manifest, "SPILL_FORM", "another")
+    with pytest.raises(RunError, match="another version of Backstory"):
+        journey.resume(world.database, "last")
+    assert status(world) == "paused"
 
 
 def test_a_run_that_goes_on_tells_of_all_it_has_and_reckons_with_what_it_does_now(
@@ -277,10 +290,7 @@ def test_a_keyboard_interrupt_leaves_a_run_of_several_workers_paused(
         start_new_session=True,
         text=True,
     )
-    deadline = time.monotonic() + 60
-    while world.one("SELECT count(*) FROM messages") < 8:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: world.one("SELECT count(*) FROM messages") >= 8)
     # As a terminal does it: to the whole group, the workers too.
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)

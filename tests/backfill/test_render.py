@@ -14,6 +14,7 @@ from backstory import erasure
 from backstory.backfill import render
 from backstory.backfill.render import RenderReport
 from backstory.errors import Interrupted, RunError
+from backstory.extract import line_rules
 from backstory.extract.line_rules import LineRules, load_rules, our_rules
 from backstory.live.reading import LiveOptions
 from backstory.live.record import record_event
@@ -21,6 +22,7 @@ from backstory.model import RunWish
 from backstory.runs import run as runs
 from backstory.search.recall import recall
 from backstory.search.text import SearchQuery, search_messages
+from backstory.store import lines as store
 from backstory.store.conversations import find_conversation, messages, trace
 from backstory.store.engine import Database
 
@@ -114,6 +116,19 @@ def test_rules_of_ones_own_render_loads_and_live_events(world: World, own: LineR
     assert lines(world) == {"a-21": "Offer of $240.00", "a-22": "Offer of $99.50"}
     assert world.verify(sample=5, lines=own).stale_lines == 0
     assert world.verify(sample=5).stale_lines == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "has_line"), [("x" * 200, True), ("x" * 201, False), ("[" + "1," * 200, True)]
+)
+def test_the_database_knows_as_the_rules_do_which_of_a_tools_texts_have_a_line(
+    world: World, content: str, *, has_line: bool
+) -> None:
+    said = {"tool": "find", "content": content}
+    world.load([event(21, "tool_result", said, actor="tool")], [lead("lead-1")])
+    assert set(lines(world)) == ({"a-21"} if has_line else set())
+    with world.connection() as connection:
+        assert store.extent(connection, our_rules()) == (int(has_line), 0)
 
 
 # --- a run -----------------------------------------------------------------------------------
@@ -216,6 +231,25 @@ def test_a_pause_is_obeyed_and_resumed_by_the_rules_the_run_began_with(
     report = render.resume(world.database, "last")
     assert (report.rendered, report.rules) == (5, own.name)
     assert lines(world)["a-22"] == "Offer of $99.50"
+
+
+def test_a_run_that_goes_on_under_another_renderer_keeps_its_rules_under_their_new_name(
+    loaded_events: World, own: LineRules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = loaded_events
+
+    def stop(_progress: Any) -> None:
+        with world.connection() as connection:
+            runs.wish(connection, runs.get_run(connection, "last"), RunWish.PAUSE)
+
+    with pytest.raises(Interrupted):
+        render.start(world.database, world.home, own, stop)
+    monkeypatch.setattr(line_rules, "RENDERER", "another")
+    assert render.resume(world.database, "last").rules != own.name
+    sample = world.verify(sample=5).sample
+    assert sample is not None
+    assert sample.ok
+    assert sample.unchecked_lines == 0
 
 
 # --- killed ----------------------------------------------------------------------------------

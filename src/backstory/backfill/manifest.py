@@ -16,6 +16,7 @@ from backstory.errors import RunError, SourceError
 from backstory.extract.identity import lead_id
 from backstory.extract.judge import Keys
 from backstory.extract.leads import LeadRecord
+from backstory.extract.line_rules import RENDERER
 from backstory.model import RunMode
 from backstory.runs import run as runs
 from backstory.runs.run import Run
@@ -25,8 +26,8 @@ PARTITION_BYTES = 3 * 1024 * 1024
 MAX_PARTITIONS = 1024
 SEGMENT_BYTES = 2 * 1024 * 1024
 SEGMENTS_PER_WORKER = 4
-# To be raised when the records in spill files change.
-SPILL_FORM = 2
+# To be raised when the records in spill files change; their lines are among them.
+SPILL_FORM = f"2.{RENDERER}"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Manifest:
     partitions: int
     fingerprints: list[str]
     boot: str
-    spill_form: int = SPILL_FORM
+    spill_form: str = SPILL_FORM
 
     def save(self, directory: Path) -> None:
         """Write the manifest into the run's directory."""

@@ -141,7 +141,6 @@ def start(
             records=store.extent(connection, rules).stale,
             parts=1,
         )
-        store.keep_rules(connection, rules)
     return lead_run(database, run_id, _steps, listener)
 
 
@@ -166,6 +165,9 @@ def _steps(connection: Connection, run: Run, watch: Stopwatch) -> RenderReport:
     ) -> tuple[Sequence[uuid.UUID], dict[str, int]]:
         return _page(connection, run, rules, after, counts)
 
+    with connection.begin():
+        # Also of a run that goes on: another version of Backstory gives the rules another name.
+        store.keep_rules(connection, rules)
     watch.begin("render", total=run.records_read)
     counts = do_pages(connection, run, watch, page)
     watch.end()
