@@ -2,7 +2,6 @@
 
 import json
 import random
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +11,7 @@ import pytest
 from dumps import differences, logical
 from killable import Forks, Journey, Sizes, forks
 from loaded_world import BEGUN, World, lead, record, talk
+from waiting import until
 
 from backstory.backfill import journey
 from backstory.backfill.rehearse import rehearse
@@ -85,10 +85,7 @@ def test_processes_that_link_the_same_leads_otherwise_do_not_harm_each_other(
 
 
 def wait_for_a_lock(world: World) -> None:
-    deadline = time.monotonic() + 60
-    while not world.one("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: world.one("SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
 
 @pytest.mark.parametrize("real", [True, False])

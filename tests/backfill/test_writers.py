@@ -9,6 +9,7 @@ import pytest
 from dumps import differences, logical
 from loaded_world import World, lead, record, talk
 from sqlalchemy import event
+from waiting import until
 
 from backstory.backfill import control, decide, journey, manifest, spill
 from backstory.backfill.decide import Pace
@@ -324,7 +325,7 @@ def test_a_connection_that_is_cut_ends_the_run_with_advice_and_resume_goes_on(wo
         holder.exec_driver_sql("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE")
         options = world.options(RECORDS, LEADS)
         begun = pool.submit(journey.start, world.database, world.home, options)
-        wait_for(world, "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted")
+        until(lambda: world.one("SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"))
         world.run(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -335,13 +336,6 @@ def test_a_connection_that_is_cut_ends_the_run_with_advice_and_resume_goes_on(wo
     blocked.engine.dispose()
     assert world.one("SELECT count(*) FROM quarantine") == 0
     assert journey.resume(world.database, "last").messages_created == len(RECORDS)
-
-
-def wait_for(world: World, question: str) -> None:
-    deadline = time.monotonic() + 60
-    while not world.one(question):
-        assert time.monotonic() < deadline, question
-        time.sleep(0.01)
 
 
 # --- wishes ----------------------------------------------------------------------------------
@@ -363,7 +357,7 @@ def long_run(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     options = world.options(records, leads)
     with ThreadPoolExecutor(1) as pool:
         begun = pool.submit(journey.start, world.database, world.home, options)
-        wait_for(world, "SELECT count(*) > 2 FROM messages")
+        until(lambda: world.one("SELECT count(*) > 2 FROM messages"))
         yield begun
     world.run("DROP FUNCTION slow() CASCADE")
 

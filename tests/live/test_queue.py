@@ -2,12 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from live_world import World, outcomes, record, texts, told
 from sqlalchemy import create_engine, text
+from waiting import until
 
 from backstory.errors import BackstoryError, Busy, DatabaseError, DatabaseUnreachable, Transient
 from backstory.live import queue as queues
@@ -39,7 +39,7 @@ def test_what_waits_while_a_commit_is_under_way_is_written_in_one_transaction(
         blocker = other.begin()
         other.execute(text("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"))
         first = queue.submit(record(1))
-        _until(lambda: queue.waiting == 0)
+        until(lambda: queue.waiting == 0)
         rest = [queue.submit(record(number)) for number in range(2, 21)]
         assert not first.done()
         blocker.commit()
@@ -86,7 +86,7 @@ def test_too_much_waiting_is_refused_and_may_come_again(
         blocker = other.begin()
         other.execute(text("LOCK TABLE messages IN ACCESS EXCLUSIVE MODE"))
         queue.submit(record(1))
-        _until(lambda: queue.waiting == 0)
+        until(lambda: queue.waiting == 0)
         for number in range(2, 5):
             queue.submit(record(number))
         with pytest.raises(Busy, match="waiting already"):
@@ -155,13 +155,6 @@ def _end_sessions(world: World) -> None:
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         " AND application_name = 'backstory'"
     )
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_events_of_known_leads_do_not_wait_while_somebody_links_a_list(world: World) -> None:

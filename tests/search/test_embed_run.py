@@ -10,6 +10,7 @@ import pytest
 from search_world import NOON, add_lead, say
 from sqlalchemy import text
 from tiny_model import TOPICS, make_model
+from waiting import until
 
 from backstory.backfill import journey
 from backstory.backfill.control import stop
@@ -186,25 +187,17 @@ def test_a_run_that_is_killed_goes_on_where_it_was(database, tmp_path, tiny, dat
     model = tiny._directory
     process = subprocess.Popen([sys.executable, "-c", KILLABLE, database_url, tmp_path, model])
     try:
-        deadline = time.monotonic() + 60
-        while len(vectors(database)) < embed_run.BATCH:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: process.poll() is not None or len(vectors(database)) >= embed_run.BATCH)
     finally:
         process.kill()
         process.wait()
     kept = vectors(database)
     assert len(kept) == embed_run.BATCH
     assert serving(database) is None
-    with database.engine.connect() as connection:
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         run = get_run(connection, "last")
         assert run.status is RunStatus.RUNNING
-        gone_by = time.monotonic() + 10
-        while not is_interrupted(connection, run):
-            assert time.monotonic() < gone_by
-            connection.rollback()
-            time.sleep(0.05)
+        until(lambda: is_interrupted(connection, run))
     report = embed_run.resume(database, "last", tiny)
     assert (report.run_id, report.embedded) == (str(run.id), MESSAGES)
     found = vectors(database)
@@ -232,12 +225,8 @@ def test_a_run_hears_that_it_shall_pause(database, tmp_path, tiny):
         if asking.ident:
             return
         asking.start()
-        deadline = time.monotonic() + 60
         with database.engine.connect() as connection:
-            while get_run(connection, "last").wish is None:
-                assert time.monotonic() < deadline
-                connection.rollback()
-                time.sleep(0.02)
+            until(lambda: get_run(connection, "last").wish is not None)
 
     with pytest.raises(Interrupted, match="pause"):
         embed_run.start(database, tmp_path, Failing(tiny, 0, pause))
