@@ -1,3 +1,4 @@
+# ruff: noqa: PLC0415 - what not every caller needs is imported when it is asked for
 """Composition root: opens the database and the home that the settings name, and closes them."""
 
 from collections.abc import Callable, Iterator
@@ -5,24 +6,25 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from backstory.config import DEFAULT_SCHEMA, Settings
 from backstory.errors import ModelError, ModelUnreachable, SchemaMismatch, UsageError
 from backstory.extract.line_rules import LineRules, load_rules
-from backstory.live.reading import Event, LiveOptions
-from backstory.live.record import record_event
-from backstory.live.writing import Recorded
-from backstory.memory.chat import ChatSettings
-from backstory.memory.context import DEFAULT_BUDGET, ContextPack
 from backstory.model import Embedder
 from backstory.search.embed import EmbeddingSettings, FoundOnce
 from backstory.store import embedded, schema
 from backstory.store.embeddings import serving_model
 from backstory.store.engine import Database, translated
-from backstory.tools.session import Rules, Session, open_session
-from backstory.tools.staff import Staff
+
+if TYPE_CHECKING:
+    from backstory.live.reading import Event, LiveOptions
+    from backstory.live.writing import Recorded
+    from backstory.memory.chat import ChatSettings
+    from backstory.memory.context import ContextPack
+    from backstory.tools.session import Rules, Session
+    from backstory.tools.staff import Staff
 
 Say = Callable[[str], None]
 
@@ -100,33 +102,46 @@ class App:
             )
         return self.database
 
-    def session(self, lead: str | UUID, *, actor: str = "agent") -> Session:
+    def session(self, lead: str | UUID, *, actor: str = "agent") -> "Session":
         """Open a session for a lead, by the id it has in your system: the agent's way to its data.
 
         Raises UsageError for an unknown lead, DatabaseError if agents cannot be served.
         """
+        from backstory.tools.session import open_session
+
         return open_session(self.for_reading(), lead, actor=actor, rules=self.rules)
 
-    def staff(self, *, actor: str = "staff") -> Staff:
+    def staff(self, *, actor: str = "staff") -> "Staff":
         """Return the staff's way to their tools: across all customers, and only to read."""
+        from backstory.tools.staff import Staff
+
         return Staff(self.for_reading(), actor, self.rules)
 
-    def record_event(self, event: Event, *, options: LiveOptions | None = None) -> Recorded:
+    def record_event(self, event: "Event", *, options: "LiveOptions | None" = None) -> "Recorded":
         """Record one event of the log as it happens; see `live.record.record_event`.
 
         The first call makes our schema, or brings it up to date.
         """
+        from backstory.live.reading import LiveOptions
+        from backstory.live.record import record_event
+
         options = options or LiveOptions(region=self.settings.region)
         options = replace(options, lines=options.lines or self.lines)
         return record_event(self._upgraded, event, options=options)
 
-    def context(self, lead: str | UUID, query: str, *, budget: int = DEFAULT_BUDGET) -> ContextPack:
+    def context(self, lead: str | UUID, query: str, *, budget: int | None = None) -> "ContextPack":
         """Return what a prompt should hold of a lead's customer: see `Session.context`."""
-        return self.session(lead).context(query, budget=budget)
+        from backstory.memory.context import DEFAULT_BUDGET
+
+        return self.session(lead).context(
+            query, budget=DEFAULT_BUDGET if budget is None else budget
+        )
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> "Rules":
         """What the settings decide for sessions."""
+        from backstory.tools.session import Rules
+
         return Rules(
             memory_enabled=self.settings.context_memory_enabled,
             region=self.settings.region,
@@ -146,8 +161,10 @@ class App:
         return load_rules(self.settings.line_rules)
 
     @property
-    def chat(self) -> ChatSettings:
+    def chat(self) -> "ChatSettings":
         """Which language model is asked, by the settings."""
+        from backstory.memory.chat import ChatSettings
+
         given = self.settings
         key = given.chat_key.get_secret_value() if given.chat_key else None
         return ChatSettings(

@@ -1,6 +1,6 @@
 """Which of several records under one audit id is the first is decided over the whole input."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from backstory.backfill.order import Later, find_later_records, later_records
 from backstory.backfill.spill import Spill, SpillWriter
 from backstory.extract.identity import lead_id, message_id
+from backstory.store.backfill import lock_slots
 
 # An audit id, what is said under it, and the lead that says it.
 Said = tuple[int, int, int]
@@ -89,3 +90,14 @@ def test_a_pass_that_was_killed_begins_anew_and_one_that_ended_is_not_repeated(
     (tmp_path / "0.later").unlink()
     find_later_records(spill)
     assert later_records(spill, 0) == {}
+
+
+@pytest.mark.parametrize("partitions", [2, 16, 1024])
+def test_workers_in_partitions_of_their_own_share_no_lock(tmp_path: Path, partitions: int) -> None:
+    """Else they would write in turns, however many they are."""
+    records = [(number, 0, number) for number in range(2000)]
+    spill = spilled(tmp_path, records, partitions=partitions, cuts=[])
+    leads = [{record[0] for record in spill.taken(number)} for number in range(partitions)]
+    locks = [set(lock_slots(some)) for some in leads if some]
+    assert len(locks) > partitions // 2 > 0
+    assert all(one.isdisjoint(other) for one, other in combinations(locks, 2))

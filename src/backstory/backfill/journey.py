@@ -21,11 +21,12 @@ from backstory.backfill.manifest import (
 )
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.order import find_later_records
+from backstory.backfill.processes import prepare
 from backstory.backfill.read import ReadTask
 from backstory.backfill.recognise import is_known, note_state
 from backstory.backfill.report import Report, refuse_empty
 from backstory.backfill.spill import Spill
-from backstory.backfill.work import Work, finish_stage, prepare
+from backstory.backfill.work import Work, finish_stage
 from backstory.errors import RecordRefused, RunError, Transient
 from backstory.extract.judge import Keys
 from backstory.model import LeadSource, PartitionStage, RunMode, RunStatus

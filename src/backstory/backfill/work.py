@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from ctypes import Array, c_bool, c_longlong
 from dataclasses import asdict, dataclass
-from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext
 from typing import Any
 
 from sqlalchemy import Connection
@@ -22,6 +20,7 @@ from backstory.audit.source import Segment
 from backstory.backfill.counts import Counts
 from backstory.backfill.execute import Writer, heed
 from backstory.backfill.order import later_records
+from backstory.backfill.processes import worker_context
 from backstory.backfill.read import ReadTask, read_segment
 from backstory.backfill.spill import Spill
 from backstory.errors import BackstoryError, Interrupted, LeaseLost, RunError
@@ -154,22 +153,8 @@ def share_out(work: Work, workers: int, told: Told) -> None:
     _watch(work, workers, told)
 
 
-def prepare(workers: int) -> None:
-    """Let the imports of worker processes begin now, beside whatever is done before them."""
-    if workers > 1:
-        _processes()
-        forkserver.ensure_running()
-
-
-def _processes() -> ForkServerContext:
-    """Return how workers are started: forked from a clean process that has imported this module."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
 def _watch(work: Work, workers: int, told: Told) -> None:
-    context = _processes()
+    context = worker_context()
     # Without a lock, which a worker could take with it when it is killed: each has its own place.
     done = context.RawArray(c_longlong, workers)
     stopping = context.RawValue(c_bool)

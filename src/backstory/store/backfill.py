@@ -24,8 +24,9 @@ from backstory.store.engine import driver_of, translated
 from backstory.store.statements import sql
 from backstory.store.tables import Base
 
-_LOCK_SLOTS = 1024
-"""How many locks the leads share: the more, the less two writers wait for each other."""
+_SLOT_SHIFT = 6
+"""Leads share 1,024 locks, by the first bits of their key: so do partitions of a run share out
+leads, and two of its workers, each in a partition of its own, never wait for one another."""
 
 
 def tune_for_load(connection: Connection) -> None:
@@ -43,7 +44,7 @@ def lock_leads(connection: Connection, keys: Iterable[bytes]) -> None:
 
 def lock_slots(keys: Iterable[bytes]) -> list[int]:
     """Return the locks of these leads, in the order in which everybody takes them."""
-    return sorted({(key[0] << 8 | key[1]) % _LOCK_SLOTS for key in keys})
+    return sorted({(key[0] << 8 | key[1]) >> _SLOT_SHIFT for key in keys})
 
 
 def unknown_records(

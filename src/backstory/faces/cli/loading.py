@@ -170,6 +170,9 @@ def resume(
 
 
 def _run(call: Call, options: "BackfillOptions") -> ExitCode:
+    from backstory.backfill.processes import prepare
+
+    prepare(options.workers)
     from backstory.backfill import journey
 
     with call.app() as app:
