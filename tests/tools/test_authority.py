@@ -280,6 +280,119 @@ def test_no_unique_constraint_tells_what_another_customer_has(ana, bob):
             told(session, "memory_confirm_context", candidate_ids=ids)
 
 
+# What plain SQL under the role of agents may try: a row of one's own that hangs on `other`.
+HANGING = {
+    "a job of a lead": """
+        INSERT INTO jobs (id, customer_id, title, lead_id)
+        SELECT gen_random_uuid(), c.id, 'x', (SELECT id FROM other WHERE kind = 'lead')
+        FROM customers c""",
+    "a job of a conversation": """
+        INSERT INTO jobs (id, customer_id, title, conversation_id)
+        SELECT gen_random_uuid(), c.id, 'x', (SELECT id FROM other WHERE kind = 'conversation')
+        FROM customers c""",
+    "a job at an address": """
+        INSERT INTO jobs (id, customer_id, title, service_address_id)
+        SELECT gen_random_uuid(), c.id, 'x', (SELECT id FROM other WHERE kind = 'address')
+        FROM customers c""",
+    "a line of a job": """
+        INSERT INTO job_items (id, job_id, customer_id, position, kind, name, quantity, unit)
+        SELECT gen_random_uuid(), (SELECT id FROM other WHERE kind = 'job'), c.id, 1, 'item', 'x',
+               1, 'each'
+        FROM customers c""",
+    "an event of a job": """
+        INSERT INTO job_events (id, job_id, customer_id, event_type, occurred_at, actor,
+                                idempotency_key)
+        SELECT gen_random_uuid(), (SELECT id FROM other WHERE kind = 'job'), c.id, 'note_added',
+               now(), 'agent', 'the-same-key'
+        FROM customers c""",
+    "a confirmation in a conversation": """
+        INSERT INTO confirmations (id, customer_id, conversation_id, candidate_id, source_kind,
+                                   source_id, content_hash, fetched_at)
+        SELECT gen_random_uuid(), c.id, (SELECT id FROM other WHERE kind = 'conversation'),
+               'a-candidate', 'job', gen_random_uuid(), '', now()
+        FROM customers c""",
+}
+
+
+@pytest.mark.parametrize("attempt", HANGING)
+def test_no_key_tells_whether_what_another_has_is_there(database, ana, bob, attempt):
+    """Neither a foreign key nor a unique one is asked before the policies are."""
+    hers, his = furnish(ana), furnish(bob)
+    with database.engine.begin() as owner:
+        for who in (hers, his):
+            owner.execute(
+                text(
+                    "UPDATE job_events SET idempotency_key = 'the-same-key' WHERE job_id = :job_id"
+                    " AND event_type = 'created'"
+                ),
+                who,
+            )
+            owner.execute(
+                text(
+                    "UPDATE confirmations SET candidate_id = 'a-candidate' WHERE candidate_id = :it"
+                ),
+                {"it": who["candidate_ids"][0]},
+            )
+    said = {
+        whose: _refused_row(database, HANGING[attempt], ids)
+        for whose, ids in {"her": hers, "nobody": {}, "his": his}.items()
+    }
+    assert said["her"] == said["nobody"]
+    assert "row-level security" in said["her"]
+    # His own are taken, or meet his own row.
+    assert "row-level security" not in said["his"]
+
+
+def _refused_row(database, statement, ids):
+    """Execute it as Bob with the ids of what `ids` has; return what the database says."""
+    never = str(uuid.uuid4())
+    lead, conversation = (
+        rows(
+            database,
+            "SELECT j.lead_id, j.conversation_id FROM jobs j WHERE j.id = :id",
+            id=ids.get("job_id", never),
+        )[0]
+        if ids
+        else (never, never)
+    )
+    other = (
+        f"WITH other (kind, id) AS (VALUES ('lead', uuid '{lead}'),"
+        f" ('conversation', uuid '{conversation}'),"
+        f" ('address', uuid '{ids.get('address_id', never)}'),"
+        f" ('job', uuid '{ids.get('job_id', never)}'))"
+    )
+    connection = as_agent(database, "bob-1")
+    try:
+        connection.execute(text(other + statement))
+    except DBAPIError as refusal:
+        return str(refusal.orig)
+    finally:
+        connection.rollback()
+        connection.close()
+    return "taken"
+
+
+def test_a_job_is_written_under_no_number_of_one_s_own_choice(as_bob):
+    """The number is unique in the business: a refusal would tell that there is such a job."""
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        as_bob.execute(
+            text(
+                "INSERT INTO jobs (id, customer_id, title, job_number)"
+                " SELECT gen_random_uuid(), id, 'x', 1 FROM customers"
+            )
+        )
+
+
+def test_a_right_that_the_role_should_not_have_is_told_and_taken_away(database):
+    with database.engine.begin() as connection:
+        connection.execute(text("GRANT DELETE ON messages TO backstory_agent"))
+    with pytest.raises(DatabaseError, match="backstory_agent has DELETE on messages"):
+        open_session(database, "ana-1")
+    with database.engine.begin() as connection:
+        assert agent_role.ensure(connection, "backstory") == []
+    told(open_session(database, "ana-1"), "create_job", title="Healed")
+
+
 # --- pooled connections --------------------------------------------------------------------------
 
 

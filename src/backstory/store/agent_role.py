@@ -16,6 +16,11 @@ from backstory.store.engine import driver_of
 from backstory.store.statements import sql as named
 
 _PROFILE = "display_name, company_name, phone_e164, phone_raw, email, preferred_channel, language"
+# All but the number, which is unique in the business: it would tell of another customer's job.
+_NEW_JOB = (
+    "id, customer_id, service_address_id, lead_id, conversation_id, title, description, "
+    "service_type, status, scheduled_start, scheduled_end, created_at"
+)
 _JOB = (
     "status, canceled_by, scheduled_start, scheduled_end, actual_start, actual_end, "
     "subtotal_cents, total_cents, version"
@@ -36,7 +41,7 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "embeddings": ("SELECT",),
     "job_events": ("SELECT", "INSERT"),
     "job_items": ("SELECT", "INSERT"),
-    "jobs": ("SELECT", "INSERT", f"UPDATE ({_JOB})"),
+    "jobs": ("SELECT", f"INSERT ({_NEW_JOB})", f"UPDATE ({_JOB})"),
     "leads": ("SELECT",),
     "memory_notes": ("SELECT",),
     "messages": ("SELECT",),
@@ -67,17 +72,31 @@ def missing(connection: Connection, schema: str) -> list[str]:
     if found.powerful:
         return [f"the role {role} may bypass row-level security or log in: it must not"]
     lacking = [] if found.settable else [f"this user may not become {role}"]
-    wanted = [(table, *_split(right)) for table in RIGHTS for right in RIGHTS[table]]
+    wanted = [
+        (table, word, column)
+        for table, rights in RIGHTS.items()
+        for word, columns in map(_split, rights)
+        for column in columns or (None,)
+    ]
     rows = connection.execute(
         named("agent_rights_missing"),
         {
             "role": role,
             "tables": [table for table, _, _ in wanted],
             "rights": [right for _, right, _ in wanted],
-            "columns": [columns[0] if columns else None for _, _, columns in wanted],
+            "columns": [column for _, _, column in wanted],
         },
     )
-    return lacking + [f"{role} lacks {row.right} on {row.table_name}" for row in rows]
+    lacking += [f"{role} lacks {row.right} on {row.table_name}" for row in rows]
+    rows = connection.execute(
+        named("agent_rights_beyond"),
+        {
+            "role": role,
+            "tables": [table for table, _, column in wanted if column is None],
+            "rights": [right for _, right, column in wanted if column is None],
+        },
+    )
+    return lacking + [f"{role} has {row.right} on {row.table_name}" for row in rows]
 
 
 def ensure(connection: Connection, schema: str) -> list[str]:

@@ -17,6 +17,17 @@ WHERE NOT CASE
             CAST(:role AS name), to_regclass(quote_ident(w.table_name)), w.column_name, w.wanted)
     END;
 
+-- name: agent_rights_beyond
+-- List the rights to write whole tables that the role of agents has and should not have.
+SELECT c.relname AS table_name, r.wanted AS right
+FROM pg_class c
+CROSS JOIN unnest(ARRAY['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS r (wanted)
+WHERE c.relnamespace = CAST(current_schema() AS regnamespace) AND c.relkind IN ('r', 'p')
+  AND has_table_privilege(CAST(:role AS name), c.oid, r.wanted)
+  AND NOT EXISTS (
+      SELECT FROM unnest(CAST(:tables AS text[]), CAST(:rights AS text[])) AS w (table_name, wanted)
+      WHERE w.table_name = c.relname AND w.wanted = r.wanted);
+
 -- name: hold_lead
 -- Keep a lead with the customer whose it is until this transaction ends; nothing if it moves just now.
 SELECT c.id AS customer_id, l.channel
