@@ -34,7 +34,7 @@ _LEAD_FIELDS = len(_LEAD_COLUMNS).to_bytes(2)
 _CUSTOMER_COLUMNS = ("id", "created_at", "run_id")
 _CUSTOMER_FIELDS = len(_CUSTOMER_COLUMNS).to_bytes(2)
 _JSONB_VERSION = b"\x01"
-_MANY_LEADS = 10_000
+_MANY_LEADS = 1_000
 
 
 @dataclass(frozen=True)
