@@ -10,9 +10,16 @@ from sqlalchemy import text
 
 from backstory.errors import Refused
 from backstory.extract.leads import LeadRecord
-from backstory.memory.candidates import CONCISE_CHARS, DETAILED_CHARS, ID_FORM, fetch
+from backstory.memory.candidates import (
+    CONCISE_CHARS,
+    DETAILED_CHARS,
+    ID_FORM,
+    candidate_id_of,
+    fetch,
+)
 from backstory.memory.ranking import Match, Ranked
 from backstory.memory.telling import TALK
+from backstory.memory.weighing import weigh
 from backstory.model import Channel, LeadSource, MemorySource
 from backstory.store.linking import link_leads
 
@@ -177,6 +184,19 @@ def test_the_talk_that_is_going_on_is_not_from_before(jane):
     assert "before" in said
     assert "elsewhere" in said
     assert "of now" not in said
+
+
+def test_what_was_opened_in_this_talk_is_not_from_before(jane):
+    just, earlier = NOW - timedelta(minutes=1), NOW - timedelta(days=1)
+    new = jane.ordered("Pickup", status="scheduled", lead_id=jane.lead, created_at=just)
+    old = jane.ordered("Pickup", status="scheduled", lead_id=jane.lead, created_at=earlier)
+    with jane.talking() as bound:
+        found = [each.kept for each in weigh(bound, "same place as last time", talk=5)]
+        assert {new, old} <= {each.id for each in found}
+        best = fetch(bound, "same place as last time", k=10)
+    assert best[0].candidate_id == candidate_id_of(next(each for each in found if each.id == old))
+    fresh = candidate_id_of(next(each for each in found if each.id == new))
+    assert fresh not in {each.candidate_id for each in best}
 
 
 def test_events_of_the_log_are_no_candidates(jane):

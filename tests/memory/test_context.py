@@ -107,16 +107,18 @@ def test_a_confirmation_of_another_conversation_is_none(jane):
 
 def test_the_talk_that_is_going_on_and_open_work_of_this_contact_may_be_used(jane):
     other, _ = jane.contact("Jane on messenger", "messenger")
-    jane.ordered("Move a harp", status="scheduled", lead_id=jane.lead)
+    lately = NOW - timedelta(days=2)
+    jane.ordered("Move a harp", status="scheduled", lead_id=jane.lead, created_at=lately)
+    jane.ordered("Move a cello", status="scheduled", lead_id=jane.lead)
     jane.ordered("Move an organ", status="scheduled", lead_id=other)
     jane.ordered("Moved a flute", status="canceled", lead_id=jane.lead)
     jane.says("And now the trombone", NOW - TALK + timedelta(seconds=1))
     jane.says("Earlier it was the trumpet", NOW - TALK - timedelta(seconds=1))
-    pack = packed(jane, "move harp organ flute trombone trumpet")
+    pack = packed(jane, "move harp cello organ flute trombone trumpet")
     now, before = (" ".join(told(pack, each)) for each in (Section.NOW, Section.BEFORE))
     assert "harp" in now
     assert "trombone" in now
-    for word in ("organ", "flute", "trumpet"):
+    for word in ("cello", "organ", "flute", "trumpet"):
         assert word in before
         assert word not in now
 

@@ -75,6 +75,37 @@ def test_an_unknown_field_that_resembles_nothing_is_told_what_there_is():
         ),
         (
             "create_job",
+            {"title": "Move", "price_cents": "100"},
+            (
+                '`price_cents` is "100". It must be a whole number, 0 to 10,000,000,000, for '
+                "example 24900."
+            ),
+        ),
+        (
+            "add_address",
+            {"line1": "12 Oak St", "is_primary": "no"},
+            '`is_primary` is "no". It must be true or false, for example true.',
+        ),
+        (
+            "add_address",
+            {"line1": "12 Oak St", "is_primary": 0},
+            "`is_primary` is 0. It must be true or false, for example true.",
+        ),
+        (
+            "add_job_item",
+            ITEM | {"quantity": "2"},
+            ('`quantity` is "2". It must be a number, 0.001 to 100,000, for example 2.'),
+        ),
+        (
+            "add_job_item",
+            ITEM | {"job_id": JOB.replace("-", "")},
+            (
+                f'`job_id` is "{JOB.replace("-", "")}". It must be a UUID as a tool gave it, for '
+                f'example "{JOB}".'
+            ),
+        ),
+        (
+            "create_job",
             {"title": "Move", "scheduled_start": "2026-06-03T10:00:00"},
             (
                 '`scheduled_start` is "2026-06-03T10:00:00", without a time zone. It must be an '

@@ -383,6 +383,15 @@ def test_a_job_is_written_under_no_number_of_one_s_own_choice(as_bob):
         )
 
 
+def test_a_role_that_owns_something_serves_nobody(database):
+    """What it owns it could free of its policies."""
+    with database.engine.begin() as connection:
+        connection.execute(text("GRANT CREATE ON SCHEMA backstory TO backstory_agent"))
+        connection.execute(text("ALTER TABLE messages OWNER TO backstory_agent"))
+    with pytest.raises(DatabaseError, match="backstory_agent owns tables"):
+        open_session(database, "ana-1")
+
+
 def test_a_right_that_the_role_should_not_have_is_told_and_taken_away(database):
     with database.engine.begin() as connection:
         connection.execute(text("GRANT DELETE ON messages TO backstory_agent"))

@@ -90,6 +90,26 @@ def test_the_same_title_within_minutes_is_the_same_job(ana, clock):
     assert told(ana, "create_job", title="Sofa pickup")["outcome"] == "created"
 
 
+def test_another_place_or_window_is_another_job_though_the_title_is_the_same(ana):
+    oak = told(ana, "add_address", line1="12 Oak St")["address"]["address_id"]
+    elm = told(ana, "add_address", line1="5 Elm St")["address"]["address_id"]
+    first = told(ana, "create_job", title="Pickup", address_id=oak, **WINDOW)
+    for same in ({}, {"address_id": oak}, WINDOW):
+        again = told(ana, "create_job", title="Pickup", **same)
+        assert (again["outcome"], again["job"]) == ("duplicate", first["job"])
+    later = {"scheduled_start": "2026-06-06T09:00:00-05:00"}
+    for other in ({"address_id": elm}, later, {"address_id": oak} | later):
+        assert told(ana, "create_job", title="Pickup", **other)["outcome"] == "created"
+
+
+def test_under_a_key_of_its_own_a_job_of_the_same_title_is_another(ana):
+    numbers = [
+        told(ana, "create_job", title="Pickup", key=key)["job"]["job_number"]
+        for key in ("one", "two", "one")
+    ]
+    assert numbers[0] == numbers[2] != numbers[1]
+
+
 def test_a_job_that_is_closed_is_no_longer_the_same_job(ana):
     """A line is refused with the advice to open a new job: so a new one it is."""
     for title, closing in (("Sofa pickup", ("started", "completed")), ("Attic", ("canceled",))):
@@ -124,6 +144,24 @@ def test_a_day_of_work_moves_the_job_along(ana, clock):
     ):
         clock.move(minutes=10)
         assert happened(ana, made, kind)["job"]["status"] == status
+
+
+def test_a_resumed_job_is_what_it_was_before_it_was_held(ana, clock):
+    made = job(ana)["job_id"]
+    for kind, status in (
+        ("started", "in_progress"),
+        ("on_hold", "on_hold"),
+        ("scheduled", "scheduled"),
+        ("no_show", "on_hold"),
+        ("note_added", "on_hold"),
+        ("resumed", "scheduled"),
+        ("on_hold", "on_hold"),
+        ("resumed", "scheduled"),
+        ("completed", "completed"),
+    ):
+        clock.move(minutes=10)
+        fields = WINDOW if kind == "scheduled" else {}
+        assert happened(ana, made, kind, **fields)["job"]["status"] == status
 
 
 WAYS = {

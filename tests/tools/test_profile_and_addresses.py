@@ -1,5 +1,6 @@
 """Profile and addresses: what the customer says is kept, and links nobody."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tools_world import agent, event, refused, rows, told
@@ -80,6 +81,23 @@ def test_an_address_is_recognised_however_it_is_written(ana):
     assert more["outcome"] == "updated"
     assert more["address"]["address_id"] == first["address"]["address_id"]
     assert more["address"]["access_notes"] == "Code at the gate"
+
+
+@pytest.mark.parametrize("memory", [True, False])
+def test_who_names_an_address_is_not_told_what_is_kept_with_it(database, memory):
+    """How to get in is told after a confirmation, to another contact of the customer too."""
+    ana = agent(database, "ana-1")
+    kept = {"label": "mother's", "access_notes": "Gate code 4321, key under the mat"}
+    told(ana, "add_address", line1="7 Gate St", **kept)
+    for more in ({}, {"is_primary": True}, {"label": "home"}):
+        said = told(
+            agent(database, "ana-2", memory=memory), "add_address", line1="7 Gate St", **more
+        )
+        assert said["outcome"] == ("updated" if more else "duplicate")
+        assert said["address"]["label"] == more.get("label")
+        assert said["address"]["access_notes"] is None
+    (row,) = rows(database, "SELECT label, access_notes, is_primary FROM customer_addresses")
+    assert tuple(row) == ("home", kept["access_notes"], True)
 
 
 def test_one_address_at_most_is_the_primary_one(database, ana):

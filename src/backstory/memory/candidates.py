@@ -52,7 +52,8 @@ def fetch(
     Raises Refused where there is no conversation in which they could be confirmed.
     """
     require_conversation(bound)
-    best = _best(weigh(bound, query, talk=k + _SPARE, ranking=ranking), k)
+    weighed = weigh(bound, query, talk=k + _SPARE, ranking=ranking)
+    best = _best([each for each in weighed if not each.kept.of_talk], k)
     found = [_candidate(bound, each, detailed=detailed) for each in best]
     store.remember_shown(bound, [as_shown(each.kept) for each in best])
     return found

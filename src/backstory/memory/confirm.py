@@ -6,21 +6,18 @@ decided by who reviews notes, not by one talk.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from uuid import UUID
 
 from backstory.errors import Refused
 from backstory.memory.candidates import ID_FORM, require_conversation
 from backstory.memory.quoting import plain
-from backstory.memory.telling import Kept, one
+from backstory.memory.telling import LASTS, Kept, one
 from backstory.model import JobEventType, MemorySource
 from backstory.store import jobs
 from backstory.store import memory as store
 from backstory.store.binding import Bound
 
 DETAILS_CHARS = 2_000
-# A conversation may go on for years: a yes is taken for that long, then it is asked for again.
-LASTS = timedelta(days=7)
 _ID_CHARS = 60
 _AGAIN = "Call memory_fetch_candidates again and use the ids that it gives, as they are."
 

@@ -16,10 +16,9 @@ from backstory.memory.candidates import (
     as_shown,
     require_conversation,
 )
-from backstory.memory.confirm import LASTS
 from backstory.memory.quoting import quoted
 from backstory.memory.ranking import Ranking, by_recall
-from backstory.memory.telling import TALK, Kept, date, messages, one
+from backstory.memory.telling import LASTS, TALK, Kept, date, messages, one
 from backstory.memory.tokens import upper_bound
 from backstory.memory.weighing import Weighed, weigh
 from backstory.model import MemorySource, Vocabulary

@@ -17,6 +17,9 @@ from backstory.store.jobs import CLOSED
 # What was said so shortly before is the talk that is going on, not something from before.
 TALK = timedelta(minutes=15)
 ADDRESS_CHARS = 160
+# A conversation may go on for years: for so long what was agreed in it is of now, and a yes is
+# taken. Then it is asked for again.
+LASTS = timedelta(days=7)
 # Less room than this is no room for a quotation.
 _SHORTEST = 12
 _UNITS: Mapping[str, int] = dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND"), 0) | (
@@ -39,8 +42,9 @@ class Kept:
 
     `at` is when there was last something about it, None if nobody knows. `held_back` is told, and
     found by, only after a confirmation. `current`: it is of this contact and not from before, or
-    was confirmed by who reviews notes, and needs no confirmation. A message that was not said
-    (`was_said`) is an event, or an instruction to the agent.
+    was confirmed by who reviews notes, and needs no confirmation. `of_talk`: it was made in the
+    talk that is going on. A message that was not said (`was_said`) is an event, or an instruction
+    to the agent.
     """
 
     source: MemorySource
@@ -57,6 +61,7 @@ class Kept:
     address_id: UUID | None = None
     confirmed: bool = False
     current: bool = False
+    of_talk: bool = False
     was_said: bool = True
 
     @property
@@ -159,7 +164,8 @@ def _job(row: Row_, bound: Bound) -> Kept:
         address=_address_line(row),
         job_id=row.id,
         address_id=row.address_id,
-        current=row.status not in CLOSED and ours,
+        current=row.status not in CLOSED and ours and row.at > bound.now - LASTS,
+        of_talk=ours and row.created_at > bound.now - TALK,
     )
 
 
@@ -201,6 +207,7 @@ def _address(row: Row_, bound: Bound) -> Kept:
         address=line,
         address_id=row.id,
         current=row.created_at > bound.now - TALK,
+        of_talk=row.created_at > bound.now - TALK,
     )
 
 

@@ -80,7 +80,7 @@ def _pointed_at(things: Sequence[Kept], matches: Sequence[Match]) -> Iterator[Ma
     """Yield the matches, better where something from before is meant: the latest first."""
     seen = dict.fromkeys(_POINTED_AT, 0)
     for thing, match in zip(things, matches, strict=True):
-        if thing.source not in seen:
+        if thing.source not in seen or thing.of_talk:
             yield match
             continue
         fit = _POINTED_FIT - _LESS_EACH * seen[thing.source]

@@ -95,7 +95,7 @@ def _insert(bound: Bound, given: Given, key: dict[str, str]) -> Address:
         is_primary=bool(given.is_primary),
     )
     values = {"id": made.id, "raw_text": made.line, "is_primary": made.is_primary}
-    bound.later("insert_address", asdict(given) | values | key)
+    bound.later("insert_address", asdict(given) | values | key | {"created_at": bound.now})
     return made
 
 

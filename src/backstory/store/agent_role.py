@@ -71,6 +71,8 @@ def missing(connection: Connection, schema: str) -> list[str]:
         return [f"the role {role} is not there"]
     if found.powerful:
         return [f"the role {role} may bypass row-level security or log in: it must not"]
+    if found.owns:
+        return [f"the role {role} owns tables or the schema itself: it must own nothing"]
     lacking = [] if found.settable else [f"this user may not become {role}"]
     wanted = [
         (table, word, column)

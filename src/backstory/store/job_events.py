@@ -151,12 +151,9 @@ def _refuse_misplaced(given: Given) -> None:
 
 
 def _after(job: jobs.Job, kind: JobEventType) -> JobStatus:
-    """Return where the event leads; a resumed job goes back where its times say it was."""
-    if kind == _E.RESUMED:
-        if job.actual_start:
-            return _S.IN_PROGRESS
-        return _S.SCHEDULED if job.scheduled_start else _S.UNSCHEDULED
-    return TRANSITIONS[kind][1] or job.status
+    """Return where the event leads; a resumed job goes back where it was."""
+    there = job.held_from if kind == _E.RESUMED else TRANSITIONS[kind][1]
+    return there or job.status
 
 
 def _moved(job: jobs.Job, given: Given, after: JobStatus, moment: datetime) -> dict[str, Any]:

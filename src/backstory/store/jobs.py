@@ -81,7 +81,7 @@ class GivenItem:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it stands."""
+    """A job as it stands; `held_from` is what it was before it was put on hold."""
 
     id: UUID
     job_number: int
@@ -97,6 +97,7 @@ class Job:
     total_cents: int | None
     currency: str
     unpriced_items: int
+    held_from: JobStatus | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,10 @@ def found(rows: Sequence[Any], job_id: UUID) -> Job:
 
 
 def create(bound: Bound, given: Given) -> tuple[Literal["created", "duplicate"], Job]:
-    """Open a job, with its price as the first line; or return its twin of minutes ago."""
+    """Open a job, with its price as the first line; or return its twin of minutes ago.
+
+    Under an idempotency key it has no twin: that key says what the same call is.
+    """
     mine = {
         "lead_id": bound.lead_id,
         "conversation_id": bound.conversation_id,
@@ -148,10 +152,10 @@ def create(bound: Bound, given: Given) -> tuple[Literal["created", "duplicate"],
     }
     places, twins = bound.all_rows(
         ("address_by_id", {"id": given.address_id}),
-        ("twin_job", mine | {"since": bound.now - TWIN_WITHIN}),
+        ("twin_job", _twin(bound, given, mine)),
     )
     address = None if given.address_id is None else addresses.found(places, given.address_id)
-    if twins:
+    if twins and not bound.keyed:
         return "duplicate", get(bound, twins[0].id)
     job = _insert(bound, given, mine, address)
     append_event(bound, job.id, JobEventType.CREATED, before=job.status, after=job.status)
@@ -160,6 +164,17 @@ def create(bound: Bound, given: Given) -> tuple[Literal["created", "duplicate"],
         item = GivenItem(JobItemKind.SERVICE, given.title, Decimal(1), Unit.EACH, price)
         _, job = _add_line(bound, job, item, lines=())
     return "created", job
+
+
+def _twin(bound: Bound, given: Given, mine: Mapping[str, Any]) -> dict[str, Any]:
+    window = given.window.in_utc()
+    return {
+        **mine,
+        "address_id": given.address_id,
+        "scheduled_start": window.start,
+        "scheduled_end": window.end,
+        "since": bound.now - TWIN_WITHIN,
+    }
 
 
 def _insert(
@@ -305,4 +320,5 @@ def _job(row: Any) -> Job:
         total_cents=row.total_cents,
         currency=row.currency,
         unpriced_items=row.unpriced_items,
+        held_from=row.held_from and JobStatus(row.held_from),
     )

@@ -196,7 +196,7 @@ class AddAddress(Input):
 
 
 class Address(Part):
-    """An address as it is stored."""
+    """An address; its label and how to get in as this call gave them, never from before."""
 
     address_id: UUID
     line: str
@@ -227,8 +227,9 @@ def add_address(bound: Bound, asked: AddAddress) -> AddressAdded:
         address=Address(
             address_id=row.id,
             line=row.line,
-            label=row.label,
-            access_notes=row.access_notes,
+            # What is kept from before is told after memory_confirm_context, as all that is old.
+            label=asked.label,
+            access_notes=asked.access_notes,
             is_primary=row.is_primary,
         ),
     )

@@ -108,8 +108,9 @@ def create_job(bound: Bound, asked: CreateJob) -> JobCreated:
 
     Call it once the customer has agreed that work is to be done; with a window it is scheduled,
     without one unscheduled. Do not call it again to change a job: add_job_item and
-    record_job_event do that. A job of the same title opened in this conversation within minutes
-    is returned as duplicate. Comes back with job_id, job_number, status and totals.
+    record_job_event do that. A job of the same title, place and window opened in this
+    conversation within minutes is returned as duplicate. Comes back with job_id, job_number,
+    status and totals.
     """
     given = jobs.Given(
         title=asked.title,
@@ -122,7 +123,10 @@ def create_job(bound: Bound, asked: CreateJob) -> JobCreated:
     outcome, row = jobs.create(bound, given)
     note = None
     if outcome == "duplicate":
-        note = "This job was opened minutes ago in this conversation; nothing was added."
+        note = (
+            "This job was opened minutes ago in this conversation, and nothing was added: change "
+            "it with add_job_item or record_job_event; a second one needs another title."
+        )
     return JobCreated(outcome=outcome, job=_job(row), note=note)
 
 

@@ -179,6 +179,7 @@ class Session:
                 now=self.rules.clock(),
                 region=self.rules.region,
                 embedders=self.rules.embedders,
+                keyed=key is not None,
             )
             output = tool.function(mine, asked)
             data, outcome = output.model_dump(mode="json"), output.outcome

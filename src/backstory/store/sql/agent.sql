@@ -1,8 +1,13 @@
 -- name: agent_role
--- Tell whether the role of agents is there, may be taken on, and has more power than it should.
+-- Tell whether the role of agents is there, may be taken on, and has more power than it should: what it
+-- owns it could free of its policies.
 SELECT r.oid IS NOT NULL AS exists,
        coalesce(r.rolsuper OR r.rolbypassrls OR r.rolcanlogin, false) AS powerful,
-       r.oid IS NOT NULL AND pg_has_role(current_user, r.oid, 'SET') AS settable
+       r.oid IS NOT NULL AND pg_has_role(current_user, r.oid, 'SET') AS settable,
+       EXISTS (SELECT FROM pg_class c
+               WHERE c.relowner = r.oid AND c.relnamespace = CAST(current_schema() AS regnamespace))
+       OR EXISTS (SELECT FROM pg_namespace n
+                  WHERE n.nspowner = r.oid AND n.nspname = current_schema()) AS owns
 FROM (SELECT CAST(:role AS name) AS wanted) w LEFT JOIN pg_roles r ON r.rolname = w.wanted;
 
 -- name: agent_rights_missing

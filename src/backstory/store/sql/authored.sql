@@ -43,12 +43,13 @@ WHERE customer_id = CAST(:customer_id AS uuid) AND is_primary;
 -- Keep an address of the customer, as it was told and as it is compared.
 INSERT INTO customer_addresses (
     id, customer_id, label, line1, line2, city, region, postal_code, country, raw_text,
-    access_notes, is_primary, normalized_key)
+    access_notes, is_primary, normalized_key, created_at)
 VALUES (
     CAST(:id AS uuid), CAST(:customer_id AS uuid), CAST(:label AS text), CAST(:line1 AS text),
     CAST(:line2 AS text), CAST(:city AS text), CAST(:region AS text), CAST(:postal_code AS text),
     CAST(:country AS text), CAST(:raw_text AS text), CAST(:access_notes AS text),
-    CAST(:is_primary AS boolean), CAST(:normalized_key AS text))
+    CAST(:is_primary AS boolean), CAST(:normalized_key AS text),
+    CAST(:created_at AS timestamptz))
 RETURNING *;
 
 -- name: update_address
@@ -59,21 +60,32 @@ UPDATE customer_addresses SET
 WHERE customer_id = CAST(:customer_id AS uuid) AND id = CAST(:id AS uuid);
 
 -- name: job_by_id
--- Find a job of the bound customer, with its address and how many of its lines have no price.
+-- Find a job of the bound customer, with its address, how many of its lines have no price, and what it
+-- was before it was put on hold.
 SELECT j.*, a.line1, a.line2, a.city, a.region, a.postal_code, a.country,
        (SELECT count(*) FROM job_items i
-        WHERE i.job_id = j.id AND i.unit_price_cents IS NULL) AS unpriced_items
+        WHERE i.job_id = j.id AND i.unit_price_cents IS NULL) AS unpriced_items,
+       CASE WHEN j.status = 'on_hold' THEN (
+           SELECT e.from_status FROM job_events e
+           WHERE e.job_id = j.id AND e.customer_id = j.customer_id
+             AND e.to_status = 'on_hold' AND e.from_status <> 'on_hold'
+           ORDER BY e.recorded_at DESC LIMIT 1) END AS held_from
 FROM jobs j
 LEFT JOIN customer_addresses a ON a.id = j.service_address_id AND a.customer_id = j.customer_id
 WHERE j.customer_id = CAST(:customer_id AS uuid) AND j.id = CAST(:id AS uuid);
 
 -- name: twin_job
--- Find a job of the same title, not closed, that was opened in this conversation since a moment.
+-- Find a job of the same title, not closed, that was opened in this conversation since a moment, and
+-- has the address and the window that are asked for, if any are.
 SELECT j.id FROM jobs j
 WHERE j.customer_id = CAST(:customer_id AS uuid)
   AND j.conversation_id IS NOT DISTINCT FROM CAST(:conversation_id AS uuid)
   AND j.lead_id = CAST(:lead_id AS uuid)
   AND lower(j.title) = lower(CAST(:title AS text))
+  AND (CAST(:address_id AS uuid) IS NULL OR j.service_address_id = CAST(:address_id AS uuid))
+  AND (CAST(:scheduled_start AS timestamptz) IS NULL
+       OR (j.scheduled_start = CAST(:scheduled_start AS timestamptz)
+           AND j.scheduled_end IS NOT DISTINCT FROM CAST(:scheduled_end AS timestamptz)))
   AND j.created_at > CAST(:since AS timestamptz) AND j.status NOT IN ('canceled', 'completed')
 ORDER BY j.created_at DESC LIMIT 1;
 
