@@ -2,6 +2,7 @@
 
 BackstoryError
 ├── UsageError            the caller asked for something that cannot be (exit code 2)
+│   └── Unanswerable      of the right form, and nothing can answer it: a page that is not there
 ├── Transient             the same call may succeed later: retry
 │   ├── Busy              there is too much to do now: not at once
 │   ├── DatabaseUnreachable
@@ -26,6 +27,10 @@ class BackstoryError(Exception):
 
 class UsageError(BackstoryError):
     """The request itself is wrong; the message names the right form."""
+
+
+class Unanswerable(UsageError):
+    """The request has its right form; the message says why nothing can answer it as it is."""
 
 
 class Transient(BackstoryError):

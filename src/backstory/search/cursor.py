@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from backstory.errors import UsageError
+from backstory.errors import Unanswerable
 from backstory.store.search import Key
 
 _MOST_SEEN = 2**53
@@ -50,7 +50,7 @@ def encode(cursor: Cursor, query: str) -> str:
 
 
 def decode(text: str, query: str) -> Cursor:
-    """Read a cursor back; raise UsageError if it is damaged or of another query."""
+    """Read a cursor back; raise Unanswerable if it is damaged or of another query."""
     try:
         padded = text.encode("ascii") + b"=" * (-len(text) % 4)
         fields = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
@@ -58,9 +58,9 @@ def decode(text: str, query: str) -> Cursor:
         block = Block(_time(floor), _time(ceiling), bool(walk), _count(seen))
         cursor = Cursor(block, place and _key(*place))
     except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as bad:
-        raise UsageError("The cursor is damaged: ask again without it.") from bad
+        raise Unanswerable("The cursor is damaged: ask again without it.") from bad
     if of != query:
-        raise UsageError("The cursor belongs to another search: ask again without it.")
+        raise Unanswerable("The cursor belongs to another search: ask again without it.")
     return cursor
 
 

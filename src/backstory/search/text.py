@@ -15,7 +15,7 @@ from hashlib import blake2b
 
 from sqlalchemy import Connection
 
-from backstory.errors import UsageError
+from backstory.errors import Unanswerable, UsageError
 from backstory.extract.identity import lead_id
 from backstory.extract.parse import clean_text
 from backstory.model import Channel, MessageKind, Role
@@ -227,7 +227,7 @@ def scope_of(query: SearchQuery) -> store.Scope:
     """Check a query, and put it in the words of the store."""
     words = clean_text(query.text)[0].strip()
     if not words:
-        raise UsageError('Say what to look for, for example: quote -mattress "hot tub".')
+        raise Unanswerable('Say what to look for, for example: quote -mattress "hot tub".')
     if len(words) > MAX_QUERY_CHARS:
         raise UsageError(f"A query has at most {MAX_QUERY_CHARS} characters.")
     if not 1 <= query.limit <= MAX_LIMIT:
@@ -252,11 +252,11 @@ def scope_of(query: SearchQuery) -> store.Scope:
 
 def _readable(reading: store.Reading) -> store.Reading:
     if not reading.words:
-        raise UsageError(
+        raise Unanswerable(
             "The query has only words that are in nearly every sentence: add one that says more."
         )
     if reading.needed in {"", "T"}:
-        raise UsageError(
+        raise Unanswerable(
             "The query says only what to leave out, which is nearly everything else: "
             "add a word to look for."
         )

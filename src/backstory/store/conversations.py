@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from backstory.errors import UsageError
+from backstory.errors import Unanswerable, UsageError
 from backstory.extract.identity import lead_id, message_id
 from backstory.extract.parse import clean_text
 from backstory.model import Channel, ConversationStatus, MessageKind, Role
@@ -199,7 +199,7 @@ def _only(ids: Sequence[uuid.UUID], reference: str, *, what: str, forms: str) ->
 def _require_member(connection: Connection, conversation_id: uuid.UUID, message: uuid.UUID) -> None:
     asked = {"id": message, "conversation_id": conversation_id}
     if not connection.execute(sql("is_message_of"), asked).scalar_one():
-        raise UsageError(f"Message {message} is not in this conversation: begin without `after`.")
+        raise Unanswerable(f"Message {message} is not in this conversation: begin without `after`.")
 
 
 def _message(row: Any) -> Message:

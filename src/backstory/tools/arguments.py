@@ -22,11 +22,7 @@ _SHOWN = 60
 # Far beyond any tool: whoever sends more is not describing a call.
 _FIELDS_READ = 50
 _DIGITS_SHOWN = 20
-# What Pydantic would read beside: numbers as seconds, ids without dashes or in braces.
-_FORMS = {
-    "date-time": re.compile(r"\d{4}-\d\d-\d\d[Tt ]"),
-    "uuid": re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"),
-}
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
 
 
 @dataclass(frozen=True)
@@ -94,12 +90,12 @@ def _misread(node: Schema, value: object) -> str:
     """Say how Pydantic would misread a value: true as 1, "no" as false, 7 as seconds since 1970."""
     if value is None:
         return ""
-    kind, form = node.get("type"), _FORMS.get(node.get("format", ""))
+    kind, is_moment = node.get("type"), node.get("format") == "date-time"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     misread = (
         (kind in {"integer", "number"} and not is_number)
         or (kind == "boolean" and not isinstance(value, bool))
-        or (form is not None and not (isinstance(value, str) and form.match(value.strip())))
+        or (is_moment and not (isinstance(value, str) and _MOMENT.match(value.strip())))
     )
     return f"is {shown(value)}" if misread else ""
 

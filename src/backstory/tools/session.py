@@ -100,7 +100,7 @@ class Session:
             return self._served(tool, asked, checked_key(idempotency_key), started)
         except Refused as refusal:
             self._write_down(name, asked, arguments, refusal, started)
-            return refused_answer(name, refusal)
+            return refused_answer(name, refusal, in_form=asked is not None)
 
     def context(self, query: str, *, budget: int = DEFAULT_BUDGET) -> ContextPack:
         """Return what a prompt should hold of the customer for these words, in `budget` tokens.

@@ -71,7 +71,7 @@ class Staff:
                 name, output.outcome, refused=False, data=output.model_dump(mode="json")
             )
         except Refused as refusal:
-            answer = refused_answer(name, refusal)
+            answer = refused_answer(name, refusal, in_form=asked is not None)
         self._write_down(answer, asked, started)
         return answer
 

@@ -1,11 +1,12 @@
 """What a tool is: a function with a typed input and a typed output, of whoever may call it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, field_validator
 
 
 def _within_reach(given: datetime) -> datetime:
@@ -20,10 +21,26 @@ def _within_reach(given: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, AfterValidator(_within_reach)]
 
 
-class Input(BaseModel):
-    """Arguments from a model: what is not known is refused, null means not given."""
+# What nobody sees at the edge of a text, as a class of a regular expression in any language: spaces
+# and control characters.
+BLANK = r"\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_EDGES = re.compile(f"^[{BLANK}]+|[{BLANK}]+$")
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+
+class Input(BaseModel):
+    """Arguments from a model: what is not known is refused, null means not given.
+
+    Texts are taken without the blanks around them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _stripped(cls, given: Any) -> Any:
+        if isinstance(given, list):
+            return [cls._stripped(each) for each in given]
+        return _EDGES.sub("", given) if isinstance(given, str) else given
 
 
 class Part(BaseModel):

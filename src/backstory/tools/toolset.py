@@ -18,6 +18,7 @@ class Answer:
 
     `data` is the tool's output as JSON, or of a refusal `outcome`, `message` and `next_step`, which
     are written for the model. `replayed`: an earlier answer under the same idempotency key.
+    `in_form`: the arguments were as the tool's schema has them, whatever became of the call.
     """
 
     tool: str
@@ -25,6 +26,7 @@ class Answer:
     refused: bool
     data: dict[str, Any]
     replayed: bool = False
+    in_form: bool = True
 
 
 class Toolset(Protocol):
@@ -57,12 +59,12 @@ def listed(tools: Iterable[Tool], shape: str) -> list[dict[str, Any]]:
     return projection(tools, Format(shape))
 
 
-def refused_answer(name: str, refusal: Refused) -> Answer:
+def refused_answer(name: str, refusal: Refused, *, in_form: bool) -> Answer:
     """Return a refusal as the answer to a call."""
     told = {"outcome": refusal.outcome, "message": refusal.message}
     if refusal.next_step:
         told["next_step"] = refusal.next_step
-    return Answer(name, refusal.outcome, refused=True, data=told)
+    return Answer(name, refusal.outcome, refused=True, data=told, in_form=in_form)
 
 
 def checked_key(key: str | None) -> str | None:

@@ -20,6 +20,7 @@ from backstory.errors import (
     RecordRefused,
     Refused,
     Transient,
+    Unanswerable,
     UsageError,
 )
 
@@ -27,7 +28,8 @@ MEDIA_TYPE = "application/problem+json"
 KIND = "urn:backstory:problem:"
 _log = logging.getLogger("backstory.http")
 _MOST_FIELDS = 10
-# What a tool's refusal is in the words of HTTP; any other outcome is a conflict.
+# What a tool's refusal is in the words of HTTP; any other outcome is a conflict, and so are
+# arguments of the form that the schema asks for: no schema says that a number can be dialled.
 _REFUSALS = {
     "invalid_arguments": 422,
     "not_found": 404,
@@ -81,6 +83,7 @@ _ERRORS: tuple[tuple[type[BackstoryError], int, dict[str, str] | None], ...] = (
     (NotAllowed, 403, None),
     (NotFound, 404, None),
     (WrongMediaType, 415, None),
+    (Unanswerable, 409, None),
     (UsageError, 400, None),
     (Transient, 503, {"Retry-After": "1"}),
 )
@@ -131,10 +134,16 @@ def of_error(error: BackstoryError) -> Response:
     return problem(500, "The server cannot do this at the moment; its log says why.")
 
 
-def of_refusal(told: Mapping[str, Any], detail: str | None = None) -> Response:
-    """Return the problem for what a tool refused: `outcome`, `message`, `next_step` as told."""
+def of_refusal(
+    told: Mapping[str, Any], detail: str | None = None, *, in_form: bool = False
+) -> Response:
+    """Return the problem for what a tool refused: `outcome`, `message`, `next_step` as told.
+
+    `in_form`: the arguments are as the tool's schema has them.
+    """
     outcome = told["outcome"]
-    status = _REFUSALS.get(outcome, 409)
+    conflicts = in_form and outcome == "invalid_arguments"
+    status = 409 if conflicts else _REFUSALS.get(outcome, 409)
     sentence = detail or " ".join(filter(None, (told["message"], told.get("next_step"))))
     headers = _BEARER if status == HTTPStatus.UNAUTHORIZED else None
     return problem(status, sentence, kind=outcome, headers=headers, **told)

@@ -96,7 +96,7 @@ def close(request: Request, key: Key, reference: Reference) -> Json:
     "/v1/conversations/{reference:whole}",
     tags=["conversations"],
     response_model=ConversationPage,
-    responses=problems(400, 401, 403, 404, 422, 429, 503),
+    responses=problems(400, 401, 403, 404, 409, 422, 429, 503),
 )
 def conversation(
     request: Request,
@@ -123,7 +123,7 @@ def conversation(
     "/v1/search",
     tags=["staff"],
     response_model=SearchPage,
-    responses=problems(400, 401, 403, 422, 429, 503),
+    responses=problems(400, 401, 403, 409, 422, 429, 503),
 )
 def search(
     request: Request,

@@ -34,7 +34,7 @@ def staff_routes() -> APIRouter:
             tool,
             path=f"{_PATH}/{tool.name}",
             endpoint=_calling(tool.name),
-            responses=said_of(tool) | problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
+            responses=said_of(tool) | problems(400, 401, 403, 404, 409, 413, 415, 422, 429, 503),
         )
     router.add_api_route(_PATH + "/{name}", call_unknown, methods=["POST"], include_in_schema=False)
     return router

@@ -20,7 +20,7 @@ from backstory.tools.canonical import Schema, input_schema, output_schema
 from backstory.tools.catalog import offered
 from backstory.tools.schemas import Format, projection
 from backstory.tools.session import Session
-from backstory.tools.tool import Tool
+from backstory.tools.tool import BLANK, Tool
 from backstory.tools.toolset import Answer as Called
 
 _REPLAYED = "Idempotency-Replayed"
@@ -169,7 +169,7 @@ def answered(service: Service, answer: Called) -> Response:
     outcome = "replayed" if answer.replayed else answer.outcome
     service.metrics.call(answer.tool if known else "unknown", outcome)
     if answer.refused:
-        return of_refusal(answer.data)
+        return of_refusal(answer.data, in_form=answer.in_form)
     return Json(answer.data, headers={_REPLAYED: "true"} if answer.replayed else None)
 
 
@@ -184,10 +184,22 @@ def _nullable(schema: Schema) -> Schema:
     """Return a tool's input as it is taken: null means that a field is not given."""
     required = schema.get("required", ())
     fields = {
-        name: each if name in required else {"anyOf": [each, {"type": "null"}]}
+        name: _exact(each) if name in required else {"anyOf": [_exact(each), {"type": "null"}]}
         for name, each in schema["properties"].items()
     }
     return schema | {"properties": fields}
+
+
+def _exact(node: Schema) -> Schema:
+    """Return a field with what its length leaves open of a text: no NUL, and not blank."""
+    if node["type"] == "array":
+        return node | {"items": _exact(node["items"])}
+    if node["type"] != "string" or node.keys() & {"enum", "format", "pattern"}:
+        return node
+    least = node.get("minLength", 0)
+    seen = [rf"[^{BLANK}]"] * min(least, 2)
+    within = rf"[^\u0000]{{{max(least - 2, 0)},}}".join(seen)
+    return node | {"pattern": rf"^[^\u0000]*{within}[^\u0000]*$"}
 
 
 def said_of(tool: Tool) -> dict[int | str, dict[str, Any]]:
