@@ -1,7 +1,5 @@
 """The Anthropic SDK by itself: the tools as it takes them, and a loop that calls them."""
 
-import json
-
 import backstory
 from by_script import CUSTOMER, LEAD
 from by_script.anthropic import Anthropic  # else: from anthropic import Anthropic
@@ -24,8 +22,7 @@ def answer(session: backstory.Session, said: list) -> str:
         for it in calls:
             told = session.call(it.name, it.input, idempotency_key=it.id)
             print("  ", it.name, told.outcome)
-            content = json.dumps(told.data)
-            results.append({"type": "tool_result", "tool_use_id": it.id, "content": content})
+            results.append({"type": "tool_result", "tool_use_id": it.id, "content": told.text})
         said.append({"role": "user", "content": results})
 
 

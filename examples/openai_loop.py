@@ -1,7 +1,5 @@
 """The OpenAI SDK by itself: the tools in its strict shape, and a loop that calls them."""
 
-import json
-
 import backstory
 from by_script import CUSTOMER, LEAD
 from by_script.openai import OpenAI  # with a network and a key: from openai import OpenAI
@@ -18,11 +16,10 @@ def answer(session: backstory.Session, said: list) -> str:
         if not calls:
             return came.output_text
         for it in calls:
-            arguments = json.loads(it.arguments)
-            told = session.call(it.name, arguments, idempotency_key=it.call_id)
+            told = session.call(it.name, it.arguments, idempotency_key=it.call_id)
             print("  ", it.name, told.outcome)
-            output = json.dumps(told.data)
-            said.append({"type": "function_call_output", "call_id": it.call_id, "output": output})
+            output = {"type": "function_call_output", "call_id": it.call_id, "output": told.text}
+            said.append(output)
 
 
 with backstory.open(schema="demo", memory=True) as app:

@@ -36,6 +36,14 @@ def test_null_means_not_given():
     assert read_arguments(BY_NAME["add_job_item"], ITEM | {"quantity": None}).quantity is None
 
 
+def test_json_is_read_as_what_it_says():
+    read = read_arguments(BY_NAME["create_job"], '{"title": "Move", "price_cents": 1}')
+    assert (read.title, read.price_cents) == ("Move", 1)
+    assert read_arguments(BY_NAME["upsert_customer_profile"], " ").name is None
+    assert "which is not JSON" in refusal("create_job", '{"title":')
+    assert "has a list of 1 where arguments belong" in refusal("create_job", "[1]")
+
+
 def test_a_missing_field_is_asked_for_with_rule_and_example():
     assert refusal("create_job", {}) == (
         '`title` is missing. It must be text, 3 to 200 characters, for example "Garage clean-out".'

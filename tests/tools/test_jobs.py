@@ -102,14 +102,6 @@ def test_another_place_or_window_is_another_job_though_the_title_is_the_same(ana
         assert told(ana, "create_job", title="Pickup", **other)["outcome"] == "created"
 
 
-def test_under_a_key_of_its_own_a_job_of_the_same_title_is_another(ana):
-    numbers = [
-        told(ana, "create_job", title="Pickup", key=key)["job"]["job_number"]
-        for key in ("one", "two", "one")
-    ]
-    assert numbers[0] == numbers[2] != numbers[1]
-
-
 def test_a_job_that_is_closed_is_no_longer_the_same_job(ana):
     """A line is refused with the advice to open a new job: so a new one it is."""
     for title, closing in (("Sofa pickup", ("started", "completed")), ("Attic", ("canceled",))):

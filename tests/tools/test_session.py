@@ -1,5 +1,6 @@
 """A call: written down, repeated safely, and answered with a sentence whatever goes wrong."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -46,6 +47,18 @@ def test_the_same_key_and_arguments_are_answered_as_before(database, ana):
     assert everything(database) == before
 
 
+def test_arguments_may_come_as_json_and_the_answer_goes_as_json(ana):
+    answer = ana.call("create_job", '{"title": "Sofa"}')
+    assert json.loads(answer.text) == answer.data
+    assert answer.data["job"]["title"] == "Sofa"
+    assert ana.call("create_job", "{").outcome == "invalid_arguments"
+
+
+def test_a_name_that_is_none_is_no_tool(ana):
+    for name in (["create_job"], None, 7):
+        assert ana.call(name, {}).outcome == "unknown_tool"
+
+
 def test_the_same_key_with_other_arguments_is_a_conflict(ana):
     told(ana, "create_job", key="k1", title="Garage")
     assert refused(ana, "create_job", key="k1", title="Attic")["outcome"] == "conflict"
@@ -62,7 +75,7 @@ def test_a_key_belongs_to_one_lead_and_one_tool(ana, bob):
     assert told(ana, "add_address", key="k1", line1="1 Elm St")["outcome"] == "created"
 
 
-@pytest.mark.parametrize("key", ["", "x" * 201, "a\nb"])
+@pytest.mark.parametrize("key", ["", "x" * 201, "a\nb", 5])
 def test_an_unfit_key_is_the_host_s_mistake(ana, key):
     with pytest.raises(UsageError, match="idempotency key"):
         ana.call("create_job", {"title": "Garage"}, idempotency_key=key)

@@ -27,8 +27,7 @@ class Bound:
 
     `conversation_id` is the lead's open conversation, else its newest, else None; `now` is the
     moment of the call; `region` (ISO 3166) reads phones without a country code. `pending` are the
-    steps that are left for the end; `embedders` are asked what a question means. `keyed`: the call
-    came under an idempotency key.
+    steps that are left for the end; `embedders` are asked what a question means.
     """
 
     connection: Connection
@@ -41,7 +40,6 @@ class Bound:
     region: str
     pending: list[Step] = field(default_factory=list, repr=False, compare=False)
     embedders: Embedders | None = None
-    keyed: bool = False
 
     def rows(self, name: str, values: Mapping[str, Any]) -> list[Any]:
         """Execute a named statement for this customer; return its rows, as named tuples."""
@@ -102,7 +100,6 @@ def bind(
     now: datetime,
     region: str,
     embedders: Embedders | None = None,
-    keyed: bool = False,
 ) -> Bound:
     """Do what `bound` does at its begin; the caller executes `last_steps` at the end."""
     steps = _binding(lead_id, role_name(schema))
@@ -119,7 +116,6 @@ def bind(
                 now,
                 region,
                 embedders=embedders,
-                keyed=keyed,
             )
         # It was moved in this very moment, or there is none.
         pipelined(connection, [("unbind_customer", {})])

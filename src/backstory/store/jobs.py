@@ -141,10 +141,7 @@ def found(rows: Sequence[Any], job_id: UUID) -> Job:
 
 
 def create(bound: Bound, given: Given) -> tuple[Literal["created", "duplicate"], Job]:
-    """Open a job, with its price as the first line; or return its twin of minutes ago.
-
-    Under an idempotency key it has no twin: that key says what the same call is.
-    """
+    """Open a job, with its price as the first line; or return its twin of minutes ago."""
     mine = {
         "lead_id": bound.lead_id,
         "conversation_id": bound.conversation_id,
@@ -155,7 +152,7 @@ def create(bound: Bound, given: Given) -> tuple[Literal["created", "duplicate"],
         ("twin_job", _twin(bound, given, mine)),
     )
     address = None if given.address_id is None else addresses.found(places, given.address_id)
-    if twins and not bound.keyed:
+    if twins:
         return "duplicate", get(bound, twins[0].id)
     job = _insert(bound, given, mine, address)
     append_event(bound, job.id, JobEventType.CREATED, before=job.status, after=job.status)

@@ -41,12 +41,14 @@ class Problem:
         return f"{said}{rule}{example}{'.' if rule else ''}"
 
 
-def read_arguments(tool: Tool, arguments: Mapping[str, Any]) -> Input:
-    """Return `arguments` as the tool's input; null means not given.
+def read_arguments(tool: Tool, arguments: Mapping[str, Any] | str) -> Input:
+    """Return `arguments`, or the JSON of them, as the tool's input; null means not given.
 
     Raises Refused with the outcome `invalid_arguments` and, for up to five fields, what is wrong,
     the rule, and an example.
     """
+    if isinstance(arguments, str):
+        arguments = _parsed(tool, arguments)
     if not isinstance(arguments, Mapping):
         raise _refused(tool, [Problem("", f"has {shown(arguments)} where arguments belong")])
     if len(arguments) > _FIELDS_READ:
@@ -61,6 +63,14 @@ def read_arguments(tool: Tool, arguments: Mapping[str, Any]) -> Input:
     if problems:
         raise _refused(tool, list(problems.values()))
     return read
+
+
+def _parsed(tool: Tool, text: str) -> Any:
+    """Return what a model wrote as JSON; nothing at all is no arguments."""
+    try:
+        return orjson.loads(text) if text.strip() else {}
+    except orjson.JSONDecodeError:
+        raise _refused(tool, [Problem("", f"has {shown(text)}, which is not JSON")]) from None
 
 
 def _refused(tool: Tool, problems: list[Problem]) -> Refused:

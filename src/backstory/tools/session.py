@@ -85,10 +85,11 @@ class Session:
         return listed(self.offered, format)
 
     def call(
-        self, name: str, arguments: Mapping[str, Any], *, idempotency_key: str | None = None
+        self, name: str, arguments: Mapping[str, Any] | str, *, idempotency_key: str | None = None
     ) -> Answer:
         """Call a tool as the agent; what is refused is an answer too, and is written down.
 
+        `arguments` may come as the JSON of them, as some models' providers hand them on.
         Under an idempotency key the same arguments are answered as before, others are refused.
         Raises Transient or DatabaseError only if the database does not serve.
         """
@@ -179,7 +180,6 @@ class Session:
                 now=self.rules.clock(),
                 region=self.rules.region,
                 embedders=self.rules.embedders,
-                keyed=key is not None,
             )
             output = tool.function(mine, asked)
             data, outcome = output.model_dump(mode="json"), output.outcome
@@ -204,13 +204,13 @@ class Session:
         self,
         name: str,
         asked: Input | None,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, Any] | str,
         refusal: Refused,
         started: float,
     ) -> None:
         """Record a refusal by itself: what was tried has been rolled back."""
         given = asked.model_dump(mode="json", exclude_none=True) if asked else _plain(arguments)
-        known = {tool.name for tool in self.offered}
+        known = [tool.name for tool in self.offered]
         with translated(), self.database.engine.begin() as connection:
             calls.record(
                 connection,

@@ -52,7 +52,7 @@ class Staff:
         return listed(self.offered, format)
 
     def call(
-        self, name: str, arguments: Mapping[str, Any], *, idempotency_key: str | None = None
+        self, name: str, arguments: Mapping[str, Any] | str, *, idempotency_key: str | None = None
     ) -> Answer:
         """Call a tool as one of the staff; what is refused is an answer too, and is written down.
 
@@ -91,7 +91,7 @@ class Staff:
     def _write_down(self, answer: Answer, asked: Input | None, started: float) -> None:
         given = asked.model_dump(mode="json", exclude_none=True) if asked else {}
         seen = {name: answer.data[name] for name in _SEEN if answer.data.get(name)}
-        known = {tool.name for tool in self.offered}
+        known = [tool.name for tool in self.offered]
         with translated(), self.database.engine.begin() as connection:
             calls.record(
                 connection,

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
+import orjson
+
 from backstory.errors import Refused, UsageError
 from backstory.tools.schemas import Format, projection
 from backstory.tools.tool import Tool
@@ -28,6 +30,11 @@ class Answer:
     replayed: bool = False
     in_form: bool = True
 
+    @property
+    def text(self) -> str:
+        """`data` as JSON, where a provider wants a text."""
+        return orjson.dumps(self.data).decode()
+
 
 class Toolset(Protocol):
     """Whoever may call tools: a session of one lead, or the staff."""
@@ -37,9 +44,9 @@ class Toolset(Protocol):
         """The tools that may be called."""
 
     def call(
-        self, name: str, arguments: Mapping[str, Any], *, idempotency_key: str | None = None
+        self, name: str, arguments: Mapping[str, Any] | str, *, idempotency_key: str | None = None
     ) -> Answer:
-        """Call one; what is refused is an answer too."""
+        """Call one; what is refused is an answer too. Arguments may come as the JSON of them."""
 
 
 def find_tool(tools: Iterable[Tool], name: str) -> Tool:
@@ -69,7 +76,10 @@ def refused_answer(name: str, refusal: Refused, *, in_form: bool) -> Answer:
 
 def checked_key(key: str | None) -> str | None:
     """Return an idempotency key that can be kept; raise UsageError for another."""
-    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+    fits = key is None or (
+        isinstance(key, str) and 0 < len(key) <= LONGEST_KEY and key.isprintable()
+    )
+    if not fits:
         raise UsageError(
             f"An idempotency key has 1 to {LONGEST_KEY} printable characters: a UUID serves well."
         )
