@@ -10,7 +10,16 @@ COMMANDS = {" ".join(path): command for path, command in leaves()}
 PROMISED = {
     *("demo", "backfill", "resume", "runs", "pause", "cancel", "verify", "rollback"),
     *("quarantine list", "quarantine show", "quarantine retry", "conflicts", "search"),
-    *("conversation", "customers", "trace", "db status", "db upgrade", "db url", "db stop"),
+    *(
+        "conversation",
+        "conversations",
+        "customers",
+        "trace",
+        "db status",
+        "db upgrade",
+        "db url",
+        "db stop",
+    ),
     *("tools", "db doctor", "db backup", "db restore", "render", "record", "follow"),
     *("serve", "key create", "key list", "key revoke", "call", "mcp"),
     *("context", "ready", "summarize", "embed", "model install", "model list", "erase", "export"),

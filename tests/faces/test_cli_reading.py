@@ -1,4 +1,4 @@
-"""`search`, `conversation`, `customers`, `trace`: find, read, and go back to the record."""
+"""`search`, `conversation(s)`, `customers`, `trace`: find, read, and go back to the record."""
 
 import shlex
 
@@ -85,6 +85,12 @@ def test_pages_follow_one_another(sampled):
         ("conversation", "nobody"),
         ("conversation", JOANIE, "--limit", "0"),
         ("conversation", JOANIE, "--after", "x"),
+        ("conversations", "--limit", "0"),
+        ("conversations", "--limit", "1001"),
+        ("conversations", "--status", "ajar"),
+        ("conversations", "--since", "yesterday"),
+        ("conversations", "--customer", "ffffffff"),
+        ("conversations", "--after", "nonsense"),
         ("trace", "nothing"),
     ],
 )
@@ -116,6 +122,47 @@ def test_a_conversation_reads_in_order_with_ids_if_asked(sampled):
     messages = sampled.type("conversation", THEO, "--json").json["messages"]
     places = [told.out.index(message["id"][:8]) for message in messages]
     assert places == sorted(places)
+
+
+def test_conversations_are_listed_those_last_heard_of_first(sampled):
+    rows = sampled.type("conversations", "--json").json["conversations"]
+    assert [row["last_message_at"] for row in rows] == sorted(
+        (row["last_message_at"] for row in rows), reverse=True
+    )
+    assert len(rows) == 3
+    told = sampled.type("conversations").out
+    places = [told.index(row["id"][:8]) for row in rows]
+    assert places == sorted(places)
+    assert "3 conversations." in told
+
+
+@pytest.mark.parametrize(
+    ("words", "holds"),
+    [
+        (("--channel", "sms"), lambda row: row["channel"] == "sms"),
+        (("--lead", THEO), lambda row: row["lead"] == THEO),
+        (("--since", "2026-03-01"), lambda row: row["last_message_at"] >= "2026-03-01"),
+        (("--until", "2026-03-01"), lambda row: row["last_message_at"] < "2026-03-01"),
+        (("--status", "closed"), lambda row: row["status"] == "closed"),
+    ],
+)
+def test_a_filter_leaves_only_the_conversations_it_says(words, holds, sampled):
+    everything = sampled.type("conversations", "--json").json["conversations"]
+    found = sampled.type("conversations", "--json", *words).json["conversations"]
+    assert found == [row for row in everything if holds(row)] != everything
+
+
+def test_a_customers_conversations_are_listed_page_by_page(sampled):
+    (joanie,) = sampled.type("customers", "Joanie", "--json").json["customers"]
+    asked = ("conversations", "--customer", joanie["id"][:8], "--limit", "1")
+    first = sampled.type(*asked, "--json").json
+    second = sampled.type(*asked, "--json", "--after", first["next"]).json
+    rows = first["conversations"] + second["conversations"]
+    assert second["next"] is None
+    assert {row["customer_id"] for row in rows} == {joanie["id"]}
+    assert len({row["id"] for row in rows}) == 2
+    assert "--after" in sampled.type(*asked).out
+    assert "No conversation." in sampled.type("conversations", "--channel", "other").out
 
 
 def test_customers_are_listed_and_found(sampled):
@@ -158,6 +205,7 @@ RISKY = set("\x07\x1b\x9b\u202e\u2066")
     [
         ("search", "alert"),
         ("conversation", "lead-1"),
+        ("conversations",),
         ("customers",),
         ("trace", "a-1"),
         ("quarantine", "list"),
@@ -188,6 +236,8 @@ def test_json_keeps_every_character(attacked):
     [
         ("search", "quote"),
         ("conversation", JOANIE, "--ids"),
+        ("conversations",),
+        ("conversations", "--limit", "1"),
         ("customers",),
         ("runs",),
         ("runs", "last"),

@@ -17,7 +17,8 @@ FOR_SESSIONS = (("POST", "/v1/tools/create_job"), ("POST", "/v1/tools/no"), ("PO
 
 def everything():
     """Every address that needs somebody, with the method."""
-    gets = [*FOR_STAFF, "/v1/conversations/ana-2", "/v1/tools", f"/v1/customers/{'0' * 32}"]
+    gets = [*FOR_STAFF, "/v1/conversations", "/v1/conversations/ana-2", "/v1/tools"]
+    gets += [f"/v1/customers/{'0' * 32}"]
     return [*FOR_KEYS, *FOR_SESSIONS, *(("GET", path) for path in gets)]
 
 
@@ -53,7 +54,8 @@ def test_whatever_is_wrong_with_a_credential_the_words_are_the_same(business):
 
 
 def test_what_is_across_customers_needs_a_key_of_the_staff(business):
-    for path in (*FOR_STAFF, f"/v1/customers/{'0' * 32}", "/v1/conversations/ana-2"):
+    others = (f"/v1/customers/{'0' * 32}", "/v1/conversations", "/v1/conversations/ana-2")
+    for path in (*FOR_STAFF, *others):
         assert "staff" in problem(business.ask("GET", path, business.agent), 403)["detail"]
         assert business.ask("GET", path, business.staff).status_code in {200, 404}
 

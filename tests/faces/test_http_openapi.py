@@ -40,7 +40,8 @@ def test_every_route_is_described_and_says_who_may_ask(described):
     found = operations(described)
     assert {path for _, path in found} == {
         *("/v1/sessions", "/v1/tools", "/v1/events", "/v1/context", "/v1/search", "/v1/customers"),
-        *("/v1/conversations/{reference}", "/v1/conversations/{reference}/close"),
+        *("/v1/conversations", "/v1/conversations/{reference}"),
+        "/v1/conversations/{reference}/close",
         *("/v1/customers/{customer_id}", "/v1/runs", "/v1/runs/{reference}"),
         *("/healthz", "/readyz", "/metrics"),
         *(f"/v1/tools/{tool.name}" for tool in TOOLS),
@@ -82,5 +83,5 @@ def test_schemathesis_finds_nothing_wrong(database_url, tmp_path):
         )
         assert server.end() == 0
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Operations:       27 selected / 27 total" in done.stdout
+    assert "Operations:       28 selected / 28 total" in done.stdout
     assert "Traceback" not in server.said()

@@ -116,14 +116,25 @@ def test_an_invented_cursor_is_refused(yard, after):
         search_messages(yard, SearchQuery("quote", after=after))
 
 
+def ask_behind_a_forged_cursor(connection, field, value):
+    """Ask for the second page with another value in the first one's cursor."""
+    first = search_messages(connection, SearchQuery("quote", limit=1)).next
+    fields = json.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
+    fields[field] = value
+    forged = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
+    return search_messages(connection, SearchQuery("quote", after=forged.rstrip("=")))
+
+
 @pytest.mark.parametrize("seen", [10**30, 1e300, -1, None, "many"])
 def test_a_cursor_that_somebody_wrote_counts_no_more_than_there_can_be(yard, seen):
-    first = search_messages(yard, SearchQuery("quote", limit=1)).next
-    fields = json.loads(base64.urlsafe_b64decode(first + "=" * (-len(first) % 4)))
-    fields[4] = seen
-    forged = base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
     with pytest.raises(UsageError, match="damaged"):
-        search_messages(yard, SearchQuery("quote", after=forged.rstrip("=")))
+        ask_behind_a_forged_cursor(yard, 4, seen)
+
+
+@pytest.mark.parametrize("key", [5, None, [], "x"])
+def test_a_cursor_that_somebody_wrote_goes_on_behind_no_id_that_cannot_be(yard, key):
+    with pytest.raises(UsageError, match="damaged"):
+        ask_behind_a_forged_cursor(yard, 5, [0.5, NOON.isoformat(), key])
 
 
 # --- filters ---------------------------------------------------------------------------------

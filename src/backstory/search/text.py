@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from hashlib import blake2b
 
 from sqlalchemy import Connection
 
@@ -20,7 +19,7 @@ from backstory.extract.identity import lead_id
 from backstory.extract.parse import clean_text
 from backstory.model import Channel, MessageKind, Role
 from backstory.search import snippet
-from backstory.search.cursor import Block, Cursor, decode, encode
+from backstory.search.cursor import Block, Cursor, decode, digest_of, encode
 from backstory.search.ranking import SMALL, Way, choose
 from backstory.search.snippet import Fragment, fragments, shown
 from backstory.store import search as store
@@ -101,7 +100,7 @@ def search_messages(connection: Connection, query: SearchQuery) -> SearchAnswer:
     Sets `jit` and `work_mem` for the rest of the caller's transaction, and writes nothing.
     """
     search = _Search(connection, scope_of(query), query)
-    digest = _digest(query)
+    digest = digest_of(replace(query, limit=1, after=None))
     start = decode(query.after, digest) if query.after else Cursor()
     if start.after is None:
         block, page = search.first_page(start.block)
@@ -234,9 +233,7 @@ def scope_of(query: SearchQuery) -> store.Scope:
         raise UsageError(f"A page has 1 to {MAX_LIMIT} hits, not {query.limit}.")
     if query.rank_limit is not None and query.rank_limit < 1:
         raise UsageError("The number of matches to rank counts from 1.")
-    for moment in (query.since, query.until):
-        if moment is not None and moment.tzinfo is None:
-            raise UsageError("A time needs its zone, for example 2026-01-31T12:00:00Z.")
+    require_zones(query.since, query.until)
     lead = None if query.lead is None else uuid.UUID(bytes=lead_id(clean_text(query.lead)[0]))
     return store.Scope(
         text=words,
@@ -250,6 +247,13 @@ def scope_of(query: SearchQuery) -> store.Scope:
     )
 
 
+def require_zones(*moments: datetime | None) -> None:
+    """Raise UsageError for a moment that could be anywhere on earth."""
+    for moment in moments:
+        if moment is not None and moment.tzinfo is None:
+            raise UsageError("A time needs its zone, for example 2026-01-31T12:00:00Z.")
+
+
 def _readable(reading: store.Reading) -> store.Reading:
     if not reading.words:
         raise Unanswerable(
@@ -261,8 +265,3 @@ def _readable(reading: store.Reading) -> store.Reading:
             "add a word to look for."
         )
     return reading
-
-
-def _digest(query: SearchQuery) -> str:
-    same = repr(replace(query, limit=1, after=None))
-    return blake2b(same.encode("utf-8", "replace"), digest_size=8).hexdigest()

@@ -2,9 +2,9 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -46,6 +46,47 @@ class ConversationHeader:
     events: int
     roles: dict[Role, int]
     conversations_of_lead: int
+
+
+@dataclass(frozen=True)
+class ConversationRow:
+    """A conversation as a list shows it; `lead` is the business's own id of the lead."""
+
+    id: uuid.UUID
+    ordinal: int
+    lead: str
+    customer_id: uuid.UUID
+    customer: str | None
+    channel: Channel
+    status: ConversationStatus
+    started_at: datetime | None
+    last_message_at: datetime | None
+    closed_at: datetime | None
+    summary: str | None
+    messages: int
+
+
+@dataclass(frozen=True)
+class ConversationScope:
+    """Which conversations are listed; None filters nothing.
+
+    `since` and `until`, the first moment outside, are of the last message: a conversation without
+    any is in no time.
+    """
+
+    customer_id: uuid.UUID | None = None
+    lead_id: uuid.UUID | None = None
+    channel: Channel | None = None
+    status: ConversationStatus | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class ConversationPlace(NamedTuple):
+    """The place of a conversation in a list."""
+
+    last_message_at: datetime | None
+    id: uuid.UUID
 
 
 @dataclass(frozen=True)
@@ -137,6 +178,21 @@ def find_conversation(connection: Connection, reference: str) -> ConversationHea
     return ConversationHeader(**fields)
 
 
+def list_conversations(
+    connection: Connection,
+    scope: ConversationScope,
+    *,
+    after: ConversationPlace | None,
+    limit: int,
+) -> list[ConversationRow]:
+    """Return at most `limit` conversations behind `after`, those last heard of first."""
+    moment, key = after or (None, None)
+    asked = asdict(scope) | {"after_time": moment, "after_id": key, "limit": limit}
+    with translated():
+        rows = connection.execute(sql("conversations_listed"), asked).all()
+    return [_conversation_row(row) for row in rows]
+
+
 def messages(
     connection: Connection,
     conversation_id: uuid.UUID,
@@ -200,6 +256,11 @@ def _require_member(connection: Connection, conversation_id: uuid.UUID, message:
     asked = {"id": message, "conversation_id": conversation_id}
     if not connection.execute(sql("is_message_of"), asked).scalar_one():
         raise Unanswerable(f"Message {message} is not in this conversation: begin without `after`.")
+
+
+def _conversation_row(row: Any) -> ConversationRow:
+    words = {"channel": Channel(row.channel), "status": ConversationStatus(row.status)}
+    return ConversationRow(**row._asdict() | words)
 
 
 def _message(row: Any) -> Message:

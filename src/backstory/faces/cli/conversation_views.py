@@ -1,4 +1,4 @@
-"""What a conversation, a list of customers and the trace of a message look like."""
+"""What a conversation, lists of them and of customers, and the trace of a message look like."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from backstory.faces.cli.plain import clipped, json_text, one_line, plain
-from backstory.faces.cli.reading_views import ROLES
+from backstory.faces.cli.reading_views import CURSOR, ROLES
 from backstory.faces.cli.screen import (
     ID,
     count,
@@ -22,6 +22,7 @@ from backstory.faces.cli.screen import (
     text,
 )
 from backstory.model import MessageKind
+from backstory.search.conversations import ConversationList
 from backstory.store.conversations import (
     ConversationHeader,
     Message,
@@ -119,6 +120,38 @@ def said(message: Message) -> Text:
     if message.attachment_text:
         words.append(f"\n[{one_line(message.attachment_text)}]", "dim italic")
     return words
+
+
+# --- conversations ---------------------------------------------------------------------------
+
+
+def conversations_json(found: ConversationList) -> dict[str, Any]:
+    """Return conversations under the keys of --json; `next` is the --after of the next page."""
+    return asdict(found)
+
+
+def conversations_view(found: ConversationList) -> RenderableType:
+    """Return conversations, one a line."""
+    if not found.conversations:
+        return hint("No conversation.")
+    right = {"justify": "right"}
+    made = table(
+        ("id", ID), ("customer", {"max_width": 20}), "channel", "status",
+        ("messages", right), ("last message", {"min_width": 16}),
+    )  # fmt: skip
+    for row in found.conversations:
+        made.add_row(
+            str(row.id)[:8],
+            one_line(row.customer or row.lead),
+            row.channel,
+            row.status,
+            count(row.messages),
+            moment(row.last_message_at),
+        )
+    if found.next:
+        more = hint("More: ", ("--limit N", "cyan"), ", or ", ("--after", "cyan"), CURSOR)
+        return Group(made, more)
+    return Group(made, hint(f"{counted(len(found.conversations), 'conversation')}."))
 
 
 # --- customers -------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 # ruff: noqa: PLC0415 - what a command needs is imported when it is run: help stays quick
-"""`backstory search`, `conversation`, `customers` and `trace`: look around in what was loaded."""
+"""`backstory search`, `conversation(s)`, `customers`, `trace`: look around in what was loaded."""
 
 import re
 import shlex
@@ -13,7 +13,7 @@ from backstory.errors import UsageError
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.groups import LOOK, shell
 from backstory.faces.cli.lesson import Lesson
-from backstory.model import Channel, MessageKind, Role, SearchMode
+from backstory.model import Channel, ConversationStatus, MessageKind, Role, SearchMode
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -48,7 +48,8 @@ ChannelOption = Annotated[
     Channel | None, typer.Option("--channel", metavar="CHANNEL", help="messenger, sms, web, other.")
 ]
 CustomerOption = Annotated[
-    str | None, typer.Option("--customer", metavar="ID", help="One customer's messages only.")
+    str | None,
+    typer.Option("--customer", metavar="ID", help="One customer's: the beginning of its id."),
 ]
 LeadOption = Annotated[
     str | None, typer.Option("--lead", metavar="ID", help="One lead's: its id in your own system.")
@@ -159,6 +160,54 @@ def conversation(
         behind = _uuid(after) if after else None
         page = messages(connection, header.id, after=behind, limit=limit)
     call.answer(conversation_json(header, page), conversation_view(header, page, ids=ids))
+
+
+@command(
+    shell,
+    "conversations",
+    panel=LOOK,
+    example="""
+    backstory conversations
+    backstory conversations --status open --channel sms --since 2026-01-01
+    backstory conversations --customer 5d0c6a1e --json
+    """,
+)
+def conversations(
+    call: Call,
+    *,
+    customer: CustomerOption = None,
+    lead: LeadOption = None,
+    channel: ChannelOption = None,
+    status: Annotated[
+        ConversationStatus | None,
+        typer.Option("--status", metavar="STATUS", help="Only open or only closed."),
+    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    limit: Annotated[
+        int, typer.Option(metavar="N", help="Conversations on a page, up to 1,000.")
+    ] = 50,
+    after: Annotated[
+        str | None, typer.Option(metavar="CURSOR", help="Go on behind the page before.")
+    ] = None,
+) -> None:
+    """List conversations, those last heard of first: whose they are, and how much was said."""
+    from backstory.faces.cli.conversation_views import conversations_json, conversations_view
+    from backstory.search.conversations import ConversationQuery, list_conversations
+
+    with call.reading() as connection:
+        asked = ConversationQuery(
+            customer_id=customer_id_of(connection, customer) if customer else None,
+            lead=lead,
+            channel=channel,
+            status=status,
+            since=_time("--since", since),
+            until=_time("--until", until),
+            limit=limit,
+            after=after,
+        )
+        found = list_conversations(connection, asked)
+    call.answer(conversations_json(found), conversations_view(found))
 
 
 @command(

@@ -9,7 +9,7 @@ from backstory.faces.cli.plain import one_line
 from backstory.faces.cli.screen import counted, hint, indented, moment, text
 from backstory.search.text import Hit, SearchAnswer, SearchQuery
 
-_CURSOR = " with what --json calls next."
+CURSOR = " with what --json calls next."
 ROLES = {"user": "cyan", "assistant": "green", "system": "magenta", "tool": "yellow"}
 
 
@@ -54,7 +54,7 @@ def answer_view(answer: SearchAnswer, asked: SearchQuery) -> RenderableType:
     if answer.note:
         shown.append(hint(answer.note))
     if answer.next:
-        shown.append(hint("More: ", ("--limit N", "cyan"), ", or ", ("--after", "cyan"), _CURSOR))
+        shown.append(hint("More: ", ("--limit N", "cyan"), ", or ", ("--after", "cyan"), CURSOR))
     return Group(*shown)
 
 

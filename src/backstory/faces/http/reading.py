@@ -18,6 +18,7 @@ from backstory.faces.http.problems import NotFound, not_found, problems
 from backstory.faces.http.service import Service, service_of
 from backstory.faces.http.shapes import (
     ConversationClosed,
+    ConversationListed,
     ConversationPage,
     CustomerDetail,
     CustomerPage,
@@ -29,13 +30,14 @@ from backstory.faces.http.shapes import (
     search_json,
 )
 from backstory.live.conversations import close_conversation
-from backstory.model import Channel, MessageKind, Role
+from backstory.model import Channel, ConversationStatus, MessageKind, Role
 from backstory.runs.run import get_run, list_runs
+from backstory.search.conversations import MAX_LISTED, ConversationQuery, list_conversations
 from backstory.search.text import MAX_LIMIT, MAX_QUERY_CHARS, SearchQuery, search_messages
 from backstory.store.conversations import MAX_PAGE, find_conversation, messages
 from backstory.store.customers import find_customers, get_customer, leads_of_customer
 from backstory.store.engine import translated
-from backstory.tools.reading import read_conversation
+from backstory.tools import reading as of_session
 from backstory.tools.session import Session
 
 _MOST_LISTED = 1_000
@@ -70,6 +72,10 @@ RunReference = Annotated[
     str, Path(min_length=1, description="A run's id, the beginning of it, or last.")
 ]
 AfterId = Annotated[UUID | None, Query(description="What the page before calls `next`.")]
+AfterCursor = Annotated[
+    str | None, Query(description="What the page before calls `next`; for the same query.")
+]
+LeadId = Annotated[str | None, Query(description="A lead's id in your system.")]
 
 router = APIRouter()
 
@@ -93,6 +99,46 @@ def close(request: Request, key: Key, reference: Reference) -> Json:
 
 
 @router.get(
+    "/v1/conversations",
+    tags=["conversations"],
+    response_model=ConversationListed,
+    responses=problems(400, 401, 403, 409, 422, 429, 503),
+)
+def conversations(
+    request: Request,
+    caller: StaffOrSession,
+    *,
+    customer_id: UUID | None = None,
+    lead: LeadId = None,
+    channel: Channel | None = None,
+    status: ConversationStatus | None = None,
+    since: Annotated[
+        Moment | None, Query(description="With a last message from this moment on.")
+    ] = None,
+    until: Annotated[
+        Moment | None, Query(description="With a last message before this moment.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 50,
+    after: AfterCursor = None,
+) -> Json:
+    """List conversations, those last heard of first; a session lists those of its own customer."""
+    asked = ConversationQuery(
+        customer_id=customer_id,
+        lead=lead,
+        channel=channel,
+        status=status,
+        since=since,
+        until=until,
+        limit=limit,
+        after=after,
+    )
+    if isinstance(caller, Session):
+        return Json(of_session.list_conversations(caller, asked))
+    with _reading(service_of(request)) as connection:
+        return Json(list_conversations(connection, asked))
+
+
+@router.get(
     "/v1/conversations/{reference:whole}",
     tags=["conversations"],
     response_model=ConversationPage,
@@ -108,7 +154,7 @@ def conversation(
     """Read a conversation as it went; a session reads those of its own customer and no others."""
     if isinstance(caller, Session):
         with not_found():
-            header, page = read_conversation(caller, reference, after=after, limit=limit)
+            header, page = of_session.read_conversation(caller, reference, after=after, limit=limit)
     else:
         with _reading(service_of(request)) as connection, not_found():
             header = find_conversation(connection, reference)
@@ -142,13 +188,11 @@ def search(
     kind: MessageKind | None = None,
     channel: Channel | None = None,
     customer_id: UUID | None = None,
-    lead: Annotated[str | None, Query(description="A lead's id in your system.")] = None,
+    lead: LeadId = None,
     since: Annotated[Moment | None, Query(description="From this moment on.")] = None,
     until: Annotated[Moment | None, Query(description="Before this moment.")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = 10,
-    after: Annotated[
-        str | None, Query(description="What the page before calls `next`; for the same query.")
-    ] = None,
+    after: AfterCursor = None,
 ) -> Json:
     """Find messages of all customers by their words, the best first."""
     del staff
