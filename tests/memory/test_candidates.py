@@ -199,6 +199,20 @@ def test_what_was_opened_in_this_talk_is_not_from_before(jane):
     assert fresh not in {each.candidate_id for each in best}
 
 
+def test_what_was_said_long_ago_comes_first_if_it_is_what_was_meant(jane):
+    jane.says("The reservation number is RX7.", NOW - timedelta(days=300))
+    jane.says("My reservation was fine.", NOW - timedelta(days=1))
+    talk = [e for e in fetched(jane, "my reservation number") if e.source is MemorySource.MESSAGE]
+    assert "RX7" in talk[0].summary
+
+
+def test_events_of_the_log_do_not_stand_in_the_way_of_what_was_said(jane):
+    for number in range(60):
+        jane.says(f'{{"piano": {number}}}', kind="event")
+    jane.says("The piano is on the second floor.")
+    assert "second floor" in summaries(fetched(jane, "the piano", k=1))
+
+
 def test_events_of_the_log_are_no_candidates(jane):
     jane.says('{"piano": 1}', kind="event")
     assert "{" not in summaries(fetched(jane, "the piano"))

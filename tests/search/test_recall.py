@@ -70,6 +70,42 @@ def test_the_one_whom_the_question_names_speaks_first(connection, joanie):
     assert "speaker" not in both.parts
 
 
+def test_words_of_an_author_s_name_are_looked_for_where_nobody_is_named(connection, joanie):
+    """A business's name is made of what its customers speak of."""
+    crew = {"author": "Sunny Moving Truck Crew", "role": "assistant"}
+    bill = {"author": "Bill Price", "role": "assistant"}
+    say(connection, "joanie", *SMALL_TALK, at=NOON - timedelta(days=9), **crew)
+    say(connection, "joanie", *SMALL_TALK, at=NOON - timedelta(days=8), **bill)
+    say(connection, "joanie", "Our crew is three people.", at=NOON)
+    say(connection, "joanie", "The bill came with a price of 90.", at=NOON + timedelta(days=1))
+    say(connection, "joanie", "I like sailing.", at=NOON + timedelta(days=2), **bill)
+    assert first(connection, joanie, "What is the crew size?").content.startswith("Our crew")
+    for query in ("price of the bill", "What did the last bill say, the price?"):
+        hit = first(connection, joanie, query)
+        assert hit.content.startswith("The bill")
+        assert "speaker" not in hit.parts
+    for query in ("What does Bill like?", "does bill like sailing", "Does Bill Price sail?"):
+        assert first(connection, joanie, query).parts["speaker"] > 0
+
+
+def test_what_told_an_agent_how_to_behave_is_neither_found_nor_a_neighbour(connection, joanie):
+    policy = "Policy: a sofa costs 90, a sofa bed 120, a piano is never moved alone."
+    say(connection, "joanie", policy, role="system")
+    say(connection, "joanie", "Hi there.", "The sofa is green.", at=NOON + timedelta(minutes=1))
+    found = recall(connection, joanie, "what does a sofa or piano cost")
+    assert contents(found) == ["The sofa is green.", "Hi there."]
+    assert found.hits[0].words == ("sofa",)
+    assert found.ranked == 2
+
+
+def test_events_are_hits_unless_only_what_was_said_is_wanted(connection, joanie):
+    say(connection, "joanie", *('{"sofa":"green"}',) * 90, kind="event")
+    say(connection, "joanie", "The sofa is green.", at=NOON + timedelta(days=1))
+    assert len(recall(connection, joanie, "the green sofa", k=10).hits) == 10
+    said = recall(connection, joanie, "the green sofa", k=10, spoken=True)
+    assert contents(said) == ["The sofa is green."]
+
+
 def test_a_role_is_a_speaker_where_nobody_is_named(connection, joanie):
     for days, role in enumerate(("user", "assistant")):
         at = NOON + timedelta(days=days)

@@ -67,6 +67,7 @@ def by_recall(bound: Bound, query: str, texts: Sequence[str], *, talk_since: dat
         embedders=bound.embedders,
         now=bound.now,
         beside=texts,
+        spoken=True,
     )
     if found.note:
         _warn(found.note)

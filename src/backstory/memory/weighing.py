@@ -23,6 +23,10 @@ _KINDS = {
     MemorySource.LEAD: 0.6,
     MemorySource.MESSAGE: 0.3,
 }
+# Recall has ranked what was said, by its time too where a time is asked for: that it is old speaks
+# against a job or an address, and hardly against the words that were meant.
+_AGE_MATTERS = {MemorySource.MESSAGE: 0.08}
+_MIDDLE_AGED = 0.5
 _DAY = timedelta(days=1)
 # Who says this means something from before without saying what: the last of its kind, most likely.
 _POINTS_BACK = re.compile(
@@ -108,6 +112,7 @@ def _score(source: MemorySource, at: datetime | None, match: Match, now: datetim
     recency = 0.0
     if at is not None:
         recency = 0.5 ** (max((now - at) / _DAY, 0.0) / HALF_LIFE_DAYS)
+        recency = _MIDDLE_AGED + _AGE_MATTERS.get(source, 1.0) * (recency - _MIDDLE_AGED)
     return round(FIT * match.fit + RECENCY * recency + KIND * _KINDS[source], 4)
 
 

@@ -95,6 +95,7 @@ def recall(
     mode: SearchMode | None = None,
     now: datetime | None = None,
     beside: Sequence[str] = (),
+    spoken: bool = False,
 ) -> Recalled:
     """Return the `k` messages of one customer that matter most for a question or a remark.
 
@@ -103,8 +104,9 @@ def recall(
     can be had. `now` is what "yesterday" in the question is counted from. Other texts of the
     customer (notes, jobs, addresses) are ranked `beside` them, by their words: each counts as a
     conversation of one message, and words are as rare as they are in the messages and these texts
-    together. Raises UsageError for a `k`, a query or a mode that cannot be; a customer who never
-    spoke of it has no hits.
+    together. With `spoken` events are neighbours, and no hits; what told an agent how to behave
+    (text of the system) is neither. Raises UsageError for a `k`, a query or a mode that cannot be;
+    a customer who never spoke of it has no hits.
     """
     text = _checked(query, k)
     mode, meaning, note = meant(connection, text, mode=mode, embedder=embedder, embedders=embedders)
@@ -120,7 +122,7 @@ def recall(
     now = now or datetime.now(UTC)
     asked = _Asked.of(connection, customer_id, text, story, now=now, meaning=meaning)
     ranking, turns, frequency = asked.ranking(connection, by_words=mode is not SearchMode.SEMANTIC)
-    shortlist = _shortlist(ranking, k)
+    shortlist = _shortlist(ranking, k, spoken=spoken)
     numbers = [number for _, number in shortlist]
     texts = store.texts(connection, customer_id, turns, numbers) if numbers else {}
     best = _best(ranking, turns, shortlist, texts, k)
@@ -128,12 +130,12 @@ def recall(
     return Recalled(hits, asked.messages, mode, note, asked.matches(frequency))
 
 
-def _shortlist(ranking: Ranking, k: int) -> list[tuple[float, int]]:
+def _shortlist(ranking: Ranking, k: int, *, spoken: bool) -> list[tuple[float, int]]:
     """Return scores and numbers of the turns whose texts have to be looked at.
 
     One that cannot come among the first `k` whatever it looks like is none of them.
     """
-    best = ranking.best(max(_SHORTLIST, 2 * k))
+    best = ranking.best(max(_SHORTLIST, 2 * k), spoken=spoken)
     least = best[k - 1][0] - ranking.most_look - _ROUNDING if len(best) > k else -math.inf
     return [(score, number) for score, number in best if score >= least]
 

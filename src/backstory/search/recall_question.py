@@ -33,6 +33,17 @@ _MONTH_DAY = re.compile(
 _MONTH_ONLY = re.compile(rf"\b(?:in|of|during|since|last|early|late|mid|this) ({_MONTH})\b")
 _MONTH_YEAR = re.compile(rf"\b({_MONTH}),? (?:of )?\d{{4}}\b")
 _YEAR = re.compile(r"\b((?:19|20)\d\d)\b")
+_WORD = re.compile(r"\w+")
+# A capital within a sentence, where names have them.
+_CAPITAL = re.compile(r"(?<=[\w,;] )(?!I\b)[A-Z]")
+# What stands before a thing, and before nobody's name.
+_THE = re.compile(
+    r"\b(?:the|an?|my|your|our|his|her|its|their|this|that|these|those|no|any|some|each|every)\s"
+    r"(?:\w+\s)?$",
+    re.IGNORECASE,
+)
+# Words of the index are stems: so many letters tell of which word.
+_STEM = 3
 _AGO = re.compile(r"\b(\d{1,3}|an?|two|three|four|five|six) (day|week|month|year)s? ago\b")
 _COUNTS = {"a": 1, "an": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
@@ -87,16 +98,38 @@ def read_question(
 ) -> Question:
     """Read a question from its text, its words in the index, and the words of authors' names."""
     said = text.lower()
-    named = {author for author, names in authors.items() if not set(words).isdisjoint(names)}
-    names = {name for author in named for name in authors[author]}
+    named = {author: _naming(author, names, text) for author, names in authors.items()}
+    speakers = [author for author, names in named.items() if not names.isdisjoint(words)]
+    names = frozenset[str]().union(*named.values())
     return Question(
         words=tuple(word for word in words if word not in names),
-        speaker=named.pop() if len(named) == 1 else None if named else _role_named(said),
+        speaker=speakers[0] if len(speakers) == 1 else None if speakers else _role_named(said),
         wants_time=_WANTS_TIME.search(said) is not None,
         wants_number=_WANTS_NUMBER.search(said) is not None,
         wants_name=_WANTS_NAME.search(said) is not None,
         spans=tuple(span for span in _times(said, now) if span is not None),
     )
+
+
+def _naming(author: str, names: Collection[str], text: str) -> frozenset[str]:
+    """Return the index words of an author's name by which a text names the author.
+
+    That is the whole name, or the first word of it: where "crew" is said, the Moving Crew is not
+    named. "The final bill" is no Bill, nor is "bill" where other names have capitals.
+    """
+    parts = _WORD.findall(author.lower())
+    if not parts:
+        return frozenset()
+    whole = r"\W+".join(map(re.escape, parts))
+    if len(parts) > 1 and re.search(rf"\b{whole}\b", text.lower()):
+        return frozenset(names)
+    first = re.compile(rf"\b{re.escape(parts[0])}\b", re.IGNORECASE)
+    small = _CAPITAL.search(text) is None
+    is_named = any(
+        found[0][0].isupper() or (small and not _THE.search(text[: found.start()]))
+        for found in first.finditer(text)
+    )
+    return frozenset(name for name in names if is_named and name[:_STEM] == parts[0][:_STEM])
 
 
 def _role_named(said: str) -> str | None:

@@ -59,8 +59,8 @@ BY_LOOK = {
 _PLACE_WEIGHTS = tuple(BY_PLACE.values())
 _MEANING_WEIGHTS = tuple(BY_MEANING.values())
 # As plain numbers: an enum takes a microsecond for what is asked thousands of times a call.
-_OPENS, _APART, _ASKS, _ENDS_ASKING, _SPEAKS = (flag.value for flag in TurnFlag)
-_FLAGS = 2 * _SPEAKS
+_OPENS, _APART, _ASKS, _ENDS_ASKING, _SPEAKS, _EVENT = (flag.value for flag in TurnFlag)
+_FLAGS = 2 * _EVENT
 
 # These two are for texts in small letters: to ignore the case costs three times as much.
 _TIMES = re.compile(
@@ -128,12 +128,16 @@ class Ranking:
         self._dated = question.time_weights(turns.moments)
         self._around = self._means()
 
-    def best(self, limit: int) -> list[tuple[float, int]]:
-        """Return scores and numbers of the best turns; of equals the latest, then by id."""
-        moments, ids = self._turns.moments, self._turns.ids
+    def best(self, limit: int, *, spoken: bool = False) -> list[tuple[float, int]]:
+        """Return scores and numbers of the best turns; of equals the latest, then by id.
+
+        With `spoken` none of them is an event.
+        """
+        moments, ids, flags = self._turns.moments, self._turns.ids, self._turns.flags
         ordered = sorted(
             (-score, -moments[number], ids[16 * number : 16 * number + 16], number)
             for score, number in self._scores()
+            if not (spoken and flags[number] & _EVENT)
         )
         return [(-score, number) for score, _, _, number in ordered[:limit]]
 

@@ -34,7 +34,8 @@ class TurnFlag(IntFlag):
     """What is known of a turn without its text.
 
     `OPENS` a conversation; `APART`: the turn before it in the conversation is not the one listed
-    before it; `ASKS` somewhere; `ENDS_ASKING`; `SPEAKS`: it is by the speaker asked for.
+    before it; `ASKS` somewhere; `ENDS_ASKING`; `SPEAKS`: it is by the speaker asked for; `EVENT`:
+    nobody said it.
     """
 
     OPENS = 1
@@ -42,6 +43,7 @@ class TurnFlag(IntFlag):
     ASKS = 4
     ENDS_ASKING = 8
     SPEAKS = 16
+    EVENT = 32
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class Story(NamedTuple):
 
     `asked` are the words of the question as the index has them, the longest first, `beside` those
     of other texts, `names` those of each author's name. `turns` has the postings of the words in
-    `asked`, but for words of names, by their number there. It is None, and `names` and `cosines`
-    are empty, if the customer has more messages than were wanted.
+    `asked`, by their number there. It is None, and `names` and `cosines` are empty, if the customer
+    has more messages than were wanted.
     """
 
     asked: list[str]
@@ -148,6 +150,7 @@ class Wanted:
         return {
             "customer_id": self.customer_id,
             "words": [_query(word) for word in self.words],
+            "stems": [word.rstrip("i") for word in self.words],
             "any_word": " | ".join(_query(word) for word in self.words),
             "speaker": self.speaker,
         }

@@ -1,9 +1,10 @@
 -- name: recall_extent
--- Who wrote a customer's messages, how many and how long, and the authors' names in index words.
+-- Who wrote a customer's messages, how many and how long, and the authors' names in index words; here
+-- as below without what told an agent how to behave.
 SELECT m.author, count(*) AS messages, sum(length(m.search)) AS length,
        tsvector_to_array(to_tsvector('english', coalesce(m.author, ''))) AS names
 FROM messages AS m
-WHERE m.customer_id = CAST(:customer_id AS uuid)
+WHERE m.customer_id = CAST(:customer_id AS uuid) AND NOT (m.role = 'system' AND m.kind = 'text')
 GROUP BY m.author;
 
 -- name: recall_words
@@ -14,19 +15,24 @@ ORDER BY t.number;
 
 -- name: recall_story
 -- Every message of a customer in the order of its conversations, as columns, if they are no more than
--- `most`; who wrote them; the words of a question, and where those that are in nobody's name occur.
+-- `most`; who wrote them; the words of a question, and where they occur: an author's name, which is
+-- indexed with what the author says, is not said by that.
 WITH size AS MATERIALIZED (
     SELECT count(*) AS messages
-    FROM (SELECT FROM messages AS m WHERE m.customer_id = CAST(:customer_id AS uuid)
+    FROM (SELECT FROM messages AS m
+          WHERE m.customer_id = CAST(:customer_id AS uuid)
+            AND NOT (m.role = 'system' AND m.kind = 'text')
           LIMIT CAST(:most AS bigint) + 1) AS m
 ), turn AS MATERIALIZED (
     SELECT row_number() OVER story - 1 AS number, m.id, m.search, m.created_at, m.author, m.role,
-           length(m.search) AS length,
+           m.content, m.line, m.attachment_text, length(m.search) AS length,
            CASE WHEN lag(m.conversation_id) OVER story = m.conversation_id THEN 0 ELSE 1 END
            + CASE WHEN coalesce(m.line, m.content) NOT LIKE '%?%' THEN 0
-                  WHEN rtrim(coalesce(m.line, m.content)) LIKE '%?' THEN 12 ELSE 4 END AS flags
+                  WHEN rtrim(coalesce(m.line, m.content)) LIKE '%?' THEN 12 ELSE 4 END
+           + CASE WHEN m.kind = 'event' THEN 32 ELSE 0 END AS flags
     FROM messages AS m
     WHERE m.customer_id = CAST(:customer_id AS uuid)
+      AND NOT (m.role = 'system' AND m.kind = 'text')
       AND (SELECT s.messages FROM size AS s) <= CAST(:most AS bigint)
     WINDOW story AS (ORDER BY m.conversation_id, m.created_at, m.seq, m.id)
 ), author AS MATERIALIZED (
@@ -39,18 +45,20 @@ WITH size AS MATERIALIZED (
          AS w (word)
     ORDER BY number LIMIT CAST(:most_words AS bigint)
 ), wanted AS MATERIALIZED (
-    SELECT w.number, CAST('''' || replace(replace(w.word, '\', '\\'), '''', '''''') || ''''
-                          AS tsquery) AS query
+    SELECT w.number, rtrim(w.word, 'i') AS stem,
+           CAST('''' || replace(replace(w.word, '\', '\\'), '''', '''''') || ''''
+                AS tsquery) AS query
     FROM asked AS w
-    WHERE NOT EXISTS (SELECT FROM author AS a WHERE w.word = ANY (a.words))
 ), posting AS (
     SELECT t.number, w.number AS word
-    FROM (SELECT t.number, t.search
+    FROM (SELECT t.number, t.search, t.author, t.content, t.line, t.attachment_text
           FROM turn AS t
           WHERE t.search @@ (SELECT CAST(string_agg(CAST(w.query AS text), ' | ') AS tsquery)
                              FROM wanted AS w)
           OFFSET 0) AS t
     JOIN wanted AS w ON t.search @@ w.query
+    WHERE t.author IS NULL OR strpos(lower(t.author), w.stem) = 0
+       OR strpos(lower(concat_ws(' ', t.content, t.line, t.attachment_text)), w.stem) > 0
 )
 SELECT s.messages, o.asked, a.names, t.*, p.turns, p.words
 FROM size AS s
@@ -74,6 +82,7 @@ WITH said AS MATERIALIZED (
     SELECT m.id, m.search
     FROM messages AS m
     WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.search @@ CAST(:any_word AS tsquery)
+      AND NOT (m.role = 'system' AND m.kind = 'text')
 ), posting AS MATERIALIZED (
     SELECT s.id, length(s.search) AS length, w.number AS word
     FROM unnest(CAST(:words AS tsquery[])) WITH ORDINALITY AS w (word, number)
@@ -107,6 +116,7 @@ WHERE m.customer_id = CAST(:customer_id AS uuid)
        OR m.author = CAST(:speaker AS text) OR m.role = CAST(:speaker AS text))
   AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
   AND (CAST(:until AS timestamptz) IS NULL OR m.created_at < CAST(:until AS timestamptz))
+  AND NOT (m.role = 'system' AND m.kind = 'text')
 ORDER BY m.created_at DESC, m.seq DESC, m.id DESC
 LIMIT CAST(:limit AS bigint);
 
@@ -123,6 +133,7 @@ WITH near AS (
                     row_number() OVER (ORDER BY b.created_at DESC, b.seq DESC, b.id DESC) AS back
              FROM messages AS b
              WHERE b.conversation_id = m.conversation_id AND b.customer_id = m.customer_id
+               AND NOT (b.role = 'system' AND b.kind = 'text')
                AND (b.created_at, b.seq) <= (m.created_at, m.seq)
              ORDER BY b.created_at DESC, b.seq DESC, b.id DESC
              LIMIT CAST(:reach AS bigint) + 2)
@@ -130,28 +141,34 @@ WITH near AS (
             (SELECT a.id, a.created_at, a.seq, 0 AS back
              FROM messages AS a
              WHERE a.conversation_id = m.conversation_id AND a.customer_id = m.customer_id
+               AND NOT (a.role = 'system' AND a.kind = 'text')
                AND (a.created_at, a.seq) > (m.created_at, m.seq)
              ORDER BY a.created_at, a.seq, a.id
              LIMIT CAST(:reach AS bigint))
         ) AS u
     ) AS n
     WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.id = ANY (CAST(:ids AS uuid[]))
+      AND NOT (m.role = 'system' AND m.kind = 'text')
       AND n.back <= CAST(:reach AS bigint) + 1
 ), turn AS MATERIALIZED (
     SELECT row_number() OVER story - 1 AS number, m.id, m.search, m.created_at,
            lag(m.conversation_id) OVER story IS DISTINCT FROM m.conversation_id AS opens,
            lag(m.id) OVER story IS DISTINCT FROM n.before_id AS apart,
-           m.author, m.role, length(m.search) AS length,
+           m.author, m.role, m.content, m.line, m.attachment_text, length(m.search) AS length,
            CASE WHEN coalesce(m.line, m.content) NOT LIKE '%?%' THEN 0
-                WHEN rtrim(coalesce(m.line, m.content)) LIKE '%?' THEN 12 ELSE 4 END AS asks
+                WHEN rtrim(coalesce(m.line, m.content)) LIKE '%?' THEN 12 ELSE 4 END
+           + CASE WHEN m.kind = 'event' THEN 32 ELSE 0 END AS looks
     FROM near AS n
     JOIN messages AS m ON m.id = n.id
     WHERE m.customer_id = CAST(:customer_id AS uuid)
     WINDOW story AS (ORDER BY m.conversation_id, m.created_at, m.seq, m.id)
 ), posting AS (
     SELECT t.number, w.number - 1 AS word
-    FROM unnest(CAST(:words AS tsquery[])) WITH ORDINALITY AS w (word, number)
+    FROM unnest(CAST(:words AS tsquery[]), CAST(:stems AS text[])) WITH ORDINALITY
+         AS w (word, stem, number)
     JOIN turn AS t ON t.search @@ w.word
+    WHERE t.author IS NULL OR strpos(lower(t.author), w.stem) = 0
+       OR strpos(lower(concat_ws(' ', t.content, t.line, t.attachment_text)), w.stem) > 0
 )
 SELECT t.*, p.turns, p.words
 FROM (
@@ -159,7 +176,7 @@ FROM (
            string_agg(timestamptz_send(t.created_at), CAST('' AS bytea) ORDER BY t.number)
                AS moments,
            array_agg(t.length ORDER BY t.number) AS lengths,
-           array_agg(CAST(t.opens AS integer) + 2 * CAST(t.apart AS integer) + t.asks
+           array_agg(CAST(t.opens AS integer) + 2 * CAST(t.apart AS integer) + t.looks
                      ORDER BY t.number) AS flags,
            array_agg(t.author ORDER BY t.number) AS authors,
            array_agg(t.role ORDER BY t.number) AS roles
