@@ -292,3 +292,19 @@ def test_a_long_message_is_cut_around_the_match(connection):
     shown = search_messages(connection, SearchQuery("sofa")).hits[0].snippet_plain()
     assert "sofa" in shown
     assert len(shown) < 400
+
+
+def test_what_a_query_leaves_out_does_not_change_how_the_rest_is_ranked(connection):
+    add_lead(connection, "ranked")
+    say(
+        connection,
+        "ranked",
+        "zebra " * 9,
+        "A zebra and much else beside it.",
+        "The zebra, a zebra.",
+    )
+    asked = [SearchQuery(query) for query in ("zebra", "zebra -walrus")]
+    plain, without = (search_messages(connection, each).hits for each in asked)
+    assert [hit.id for hit in plain] == [hit.id for hit in without]
+    assert [hit.score for hit in plain] == [hit.score for hit in without]
+    assert plain[0].score > plain[-1].score > 0.001

@@ -146,15 +146,15 @@ class InputFile:
             raise unreadable(self.label, cause) from cause
 
 
-def first_bytes(path: Path, label: str) -> bytes:
+def first_bytes(path: Path) -> bytes:
     """Return the bytes that tell what a file is; raise SourceError when it cannot be read."""
     try:
         if stat.S_ISDIR(path.stat().st_mode):
-            raise SourceError(f"{label} is a directory: name the files in it ({label}/*.jsonl).")
+            raise SourceError(f"{path} is a directory: name the files in it ({path}/*.jsonl).")
         with path.open("rb") as raw:
             return raw.read(64)
     except OSError as cause:
-        raise unreadable(label, cause) from cause
+        raise unreadable(str(path), cause) from cause
 
 
 def unreadable(label: str, cause: OSError) -> SourceError:

@@ -140,7 +140,7 @@ def _as_file(argument: str, kind: Kind, spool: Path) -> Path:
 
 def _open(path: Path, label: str, kind: Kind, chosen: Mapping[str, str]) -> Source:
     """Choose the form by the name, and by the first bytes where the name does not tell it."""
-    magic = first_bytes(path, label)
+    magic = first_bytes(path)
     file = InputFile.found(path, label, magic)
     if magic.startswith(PARQUET_MAGIC):
         return ParquetFile(file, kind, chosen)

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ARRAY, Connection, Text, Uuid, any_, bindparam, cast, select
+from sqlalchemy import ARRAY, Connection, Text, Uuid, bindparam, cast, func, select
 
 from backstory.extract.identity import message_id
 from backstory.extract.parse import microseconds
@@ -61,7 +61,10 @@ def known_rows(connection: Connection, table: str, ids: Sequence[bytes]) -> set[
     """Return those of `ids` that a ledger (a table name of ours) already has."""
     columns = Base.metadata.tables[table].c
     wanted = cast(bindparam("ids", uuid_array(ids), Text), ARRAY(Uuid))
-    rows = connection.execute(select(columns.id).where(columns.id == any_(wanted)))
+    # Joined, not compared with any of them: on a table that just grew a planner would do that row
+    # by row, each with thousands of ids.
+    given = select(func.unnest(wanted).label("id")).subquery()
+    rows = connection.execute(select(columns.id).join(given, given.c.id == columns.id))
     return {row.id.bytes for row in rows}
 
 

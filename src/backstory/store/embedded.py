@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -78,16 +78,20 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What can be seen of a home's server; `version` is the binaries', `size_bytes` is on disk."""
+    """What can be seen of a home's server; `version` is the binaries'."""
 
     running: bool
     initialised: bool
     data_dir: Path
     socket_dir: Path | None
     version: str
-    size_bytes: int | None
     log_file: Path
     url: str | None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """What the data take on disk; every file is looked at."""
+        return _size(self.data_dir) if self.initialised else None
 
 
 def binaries() -> Path:
@@ -155,14 +159,12 @@ def status(home: Path) -> Status:
     with _in_words(home):
         place = _place(home)
         running = _refusal(place, "postgres") is None
-        initialised = (place.data / "PG_VERSION").exists()
         return Status(
             running=running,
-            initialised=initialised,
+            initialised=(place.data / "PG_VERSION").exists(),
             data_dir=place.data,
             socket_dir=place.socket_dir,
             version=version(wheel),
-            size_bytes=_size(place.data) if initialised else None,
             log_file=place.log,
             url=_url(place, DATABASE) if running else None,
         )
@@ -358,10 +360,8 @@ def _size(directory: Path) -> int:
     total = 0
     for parent, _, names in os.walk(directory):
         for name in names:
-            try:
+            with suppress(FileNotFoundError):
                 total += Path(parent, name).lstat().st_blocks * 512
-            except FileNotFoundError:
-                continue
     return total
 
 

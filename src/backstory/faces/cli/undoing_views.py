@@ -21,7 +21,8 @@ def plan_view(plan: RollbackPlan, *, dry_run: bool, force: bool) -> RenderableTy
     if plan.blockers and not force:
         shown.append(text("It is blocked. ", ("--force", "cyan"), " removes all that too."))
     elif dry_run:
-        shown.append(text("It would work: ", (f"backstory rollback {short}", "cyan")))
+        forced = " --force" if plan.blockers else ""
+        shown.append(text("It would work: ", (f"backstory rollback {short}{forced}", "cyan")))
     return Group(*shown)
 
 

@@ -26,7 +26,9 @@ FROM websearch_to_tsquery('english', CAST(:text AS text)) AS q;
 -- A page of the best matches in a scope, found through the text index or, to walk, beside it.
 WITH ranked AS MATERIALIZED (
     SELECT m.id, m.created_at,
-           CAST(ts_rank(m.search, websearch_to_tsquery('english', CAST(:text AS text)), 1)
+           -- By what is looked for: what is left out would bring every score to nothing.
+           CAST(ts_rank(m.search, CAST(querytree(
+                    websearch_to_tsquery('english', CAST(:text AS text))) AS tsquery), 1)
                 AS double precision) AS score
     FROM messages AS m
     -- The index answers a bare `@@` only; the planner takes it for far cheaper than it is.
