@@ -2,6 +2,8 @@
 
 import socket
 
+from backstory.memory.summary_writers import Extractive
+
 LEAD = "e818914c-6e76-545b-8bd7-c36b3bca9f8b"
 
 
@@ -37,6 +39,18 @@ def test_what_is_planned_is_done_once_and_can_be_taken_back(loaded):
     assert summary(loaded) == told
     assert loaded.type("rollback", first["run_id"]).code == 0
     assert summary(loaded) is None
+
+
+def test_what_a_run_replaced_comes_back_and_that_is_told(loaded, monkeypatch):
+    loaded.type("summarize")
+    told = summary(loaded)
+    monkeypatch.setattr(Extractive, "name", "extractive-next")
+    assert loaded.type("summarize", "--json").json["written"] == 3
+    foretold = loaded.type("rollback", "last", "--dry-run", "--json").json
+    assert foretold["removed"] == {"conversation_summaries": 0}
+    assert foretold["restored"] == {"conversation_summaries": 3}
+    assert "0 go, 3 become what they were before" in loaded.type("rollback", "last").out
+    assert summary(loaded) == told
 
 
 def test_one_lead_alone_is_summed_up(loaded):

@@ -153,7 +153,11 @@ def resume(database: Database, reference: str, listener: Listener | None = None)
 def rollback(database: Database, reference: str) -> int:
     """Give the messages that a run rendered the lines they had before; return how many."""
     return take_back(
-        database, reference, RunMode.RENDER, table="messages", remove=store.restore, did="restored"
+        database,
+        reference,
+        RunMode.RENDER,
+        table="messages",
+        undo=lambda connection, run: {"restored": store.restore(connection, run)},
     )
 
 

@@ -140,13 +140,17 @@ def resume(
 
 
 def rollback(database: Database, reference: str) -> int:
-    """Take a run's summaries away; return how many went. The next run makes them anew."""
+    """Take a run's summaries away; return how many went.
+
+    Those of other runs that it replaced come back where they are still true of what is said; where
+    none does, the next run makes one.
+    """
     return take_back(
         database,
         reference,
         RunMode.SUMMARIZE,
         table="conversation_summaries",
-        remove=store.remove_run,
+        undo=lambda connection, run: store.remove_run(connection, run)._asdict(),
     )
 
 

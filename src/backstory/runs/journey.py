@@ -171,12 +171,11 @@ def take_back(
     mode: RunMode,
     *,
     table: str,
-    remove: Callable[[Connection, UUID], int],
-    did: str = "removed",
+    undo: Callable[[Connection, UUID], Mapping[str, int]],
 ) -> int:
-    """Take a run back whose rows `remove` deletes from one table; return how many went.
+    """Take a run back whose rows are of one table; return how many of them were.
 
-    `did` is what is written down of them: that they were removed, or restored.
+    `undo` returns what it did to how many, which is written down: `removed`, `restored`.
     """
     with database.engine.connect() as connection, translated():
         with connection.begin():
@@ -184,9 +183,9 @@ def take_back(
         check_mode(run, mode)
         with leading(connection, run.id), connection.begin():
             runs.move(connection, runs.get_run(connection, str(run.id)), RunStatus.ROLLED_BACK)
-            removed = remove(connection, run.id)
-            told = {"run_id": str(run.id), did: {table: removed}}
+            done = undo(connection, run.id)
+            told = {"run_id": str(run.id)} | {did: {table: rows} for did, rows in done.items()}
             add_own_audit(
                 connection, run_id=None, action=f"rollback_{mode}", subject=run.id, payload=told
             )
-    return removed
+    return sum(done.values())

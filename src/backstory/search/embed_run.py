@@ -126,7 +126,11 @@ def rollback(database: Database, reference: str) -> int:
     A model that the run completed serves no more; the one that was complete before does again.
     """
     return take_back(
-        database, reference, RunMode.EMBED, table="embeddings", remove=store.remove_run
+        database,
+        reference,
+        RunMode.EMBED,
+        table="embeddings",
+        undo=lambda connection, run: {"removed": store.remove_run(connection, run)},
     )
 
 

@@ -127,6 +127,9 @@ def _changes(table: Table, scope: Scope) -> ColumnElement[bool]:
         & table.c.row_id.in_(select(TABLES[name].c.id).where(whose(TABLES[name], scope)))
         for name in (*(each.name for each in OWNED if "id" in each.c), *_OF_CHANGED)
     ]
+    threads = TABLES["conversations"]
+    said = select(threads.c.id).where(_of_customer(threads, scope))
+    theirs.append((table.c.table_name == "conversation_summaries") & table.c.row_id.in_(said))
     owner = [str(each) for each in scope.customers]
     gone = (table.c.table_name == "customer_identities") & table.c.before["customer_id"].astext.in_(
         owner

@@ -59,6 +59,13 @@ class Summary:
     last_at: datetime
 
 
+class OfRun(NamedTuple):
+    """How many of a run's summaries go, and how many become what they were before it."""
+
+    removed: int
+    restored: int
+
+
 class Covers(NamedTuple):
     """Where a summary comes from."""
 
@@ -115,7 +122,7 @@ def messages(connection: Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID
 
 
 def save(connection: Connection, made: Sequence[Summary], *, run_id: uuid.UUID) -> int:
-    """Keep summaries; return how many.
+    """Keep summaries, and remember those of other runs that they replace; return how many.
 
     One whose messages went meanwhile, or whose conversation another writer is changing at this
     moment, is left out: it is still pending.
@@ -140,14 +147,28 @@ def covers(connection: Connection, conversation_id: uuid.UUID) -> Covers | None:
     return Covers(*row) if row else None
 
 
-def of_run(connection: Connection, run_id: uuid.UUID) -> int:
-    """Return how many summaries a run has left."""
+def of_run(connection: Connection, run_id: uuid.UUID) -> OfRun:
+    """Return what taking a run back would do to the summaries that it has left."""
     with translated():
-        found: int = connection.execute(sql("summaries_of_run"), {"run_id": run_id}).scalar_one()
-    return found
+        left: int = connection.execute(sql("summaries_of_run"), {"run_id": run_id}).scalar_one()
+        restored = len(_replaced(connection, run_id))
+    return OfRun(left - restored, restored)
 
 
-def remove_run(connection: Connection, run_id: uuid.UUID) -> int:
-    """Take a run's summaries away; return how many."""
+def remove_run(connection: Connection, run_id: uuid.UUID) -> OfRun:
+    """Take a run's summaries away, and give back those it replaced that are still true.
+
+    Where another run replaced a summary of this one since, that run inherits what was there before.
+    """
+    asked = {"run_id": run_id}
     with translated():
-        return connection.execute(sql("remove_summaries_of_run"), {"run_id": run_id}).rowcount
+        ids = _replaced(connection, run_id)
+        connection.execute(sql("hand_down_summaries"), asked)
+        connection.execute(sql("restore_summaries"), asked | {"ids": ids})
+        removed = connection.execute(sql("remove_summaries_of_run"), asked).rowcount
+        connection.execute(sql("forget_changes"), asked)
+    return OfRun(removed, len(ids))
+
+
+def _replaced(connection: Connection, run_id: uuid.UUID) -> list[uuid.UUID]:
+    return list(connection.execute(sql("replaced_by_run"), {"run_id": run_id}).scalars())

@@ -104,10 +104,7 @@ class Words:
 
     @cached_property
     def _inside(self) -> re.Pattern[str]:
-        long = sorted((e for e in self._whole if len(e) >= SHORTEST_WITHIN), key=len, reverse=True)
-        return re.compile(
-            rf"(?<![^\W_])(?:{'|'.join(map(re.escape, long)) or '(?!)'})(?![^\W_])", re.IGNORECASE
-        )
+        return _any_of(self._whole)
 
     @cached_property
     def _dialled(self) -> re.Pattern[str]:
@@ -142,7 +139,10 @@ class Words:
         return value if key in _SETTINGS else self.redacted(value, ours=key not in _COUNTED_BY)
 
     def without(self, value: Any) -> Any:
-        """Return JSON without the entries that name the customer by id or identity."""
+        """Return JSON without the entries that name the customer by id or identity.
+
+        The same within a text, as in a summary of somebody else's talk, is such a name too.
+        """
         if isinstance(value, list):
             return [self.without(each) for each in value if not self._is_theirs(each)]
         if isinstance(value, dict):
@@ -157,10 +157,16 @@ class Words:
     def _keys(self) -> frozenset[str]:
         return frozenset((*self.ids, *self.keys))
 
+    @cached_property
+    def _by_keys(self) -> re.Pattern[str]:
+        return _any_of(_not_ours((*self.ids, *self.keys)))
+
     def _is_theirs(self, value: Any) -> bool:
         if isinstance(value, dict) and "value" in value:
             value = value["value"]
-        return isinstance(value, str) and value in self._keys
+        return isinstance(value, str) and (
+            value in self._keys or self._by_keys.search(value) is not None
+        )
 
 
 def words_of(connection: Connection, scope: Scope) -> Words:
@@ -193,6 +199,14 @@ def _sample(texts: Iterable[str]) -> tuple[str, ...]:
         if len(longest) >= _TEXT_CHARS.start:
             found.append(longest[: _TEXT_CHARS[-1]].strip())
     return tuple(dict.fromkeys(found))[:_TEXTS]
+
+
+def _any_of(words: Iterable[str]) -> re.Pattern[str]:
+    """Return a pattern of the words that are long enough to be looked for within others."""
+    long = sorted((each for each in words if len(each) >= SHORTEST_WITHIN), key=len, reverse=True)
+    return re.compile(
+        rf"(?<![^\W_])(?:{'|'.join(map(re.escape, long)) or '(?!)'})(?![^\W_])", re.IGNORECASE
+    )
 
 
 def _not_ours(words: Iterable[str]) -> Iterable[str]:

@@ -97,7 +97,7 @@ def _carry_out(call: Call, go: "Callable[[Listener], SummaryReport]") -> ExitCod
 
 
 def undo_summarizing(call: Call, app: "App", run: "Run", *, dry_run: bool) -> ExitCode:
-    """Take a run's summaries away, or say how many there are."""
+    """Take a run's summaries away, or say how many go and how many come back."""
     from backstory.faces.cli.summarizing_views import undo_json, undo_view
     from backstory.memory.summaries import rollback
     from backstory.store.summaries import of_run

@@ -10,6 +10,7 @@ from backstory.faces.cli.reporting import steps_view
 from backstory.faces.cli.screen import bullets, count, duration, facts, heading
 from backstory.memory.summaries import SummaryPlan, SummaryReport
 from backstory.runs.run import Run, short_id
+from backstory.store.summaries import OfRun
 
 
 def plan_json(plan: SummaryPlan) -> dict[str, Any]:
@@ -51,18 +52,20 @@ def report_view(report: SummaryReport) -> RenderableType:
     )
 
 
-def undo_json(run: Run, left: int, *, dry_run: bool) -> dict[str, Any]:
-    """Return what a rollback takes away under the keys of --json."""
+def undo_json(run: Run, left: OfRun, *, dry_run: bool) -> dict[str, Any]:
+    """Return what a rollback takes away and gives back under the keys of --json."""
     return {
         "run_id": run.id,
-        "removed": {"conversation_summaries": left},
+        "removed": {"conversation_summaries": left.removed},
+        "restored": {"conversation_summaries": left.restored},
         "dry_run": dry_run,
     }
 
 
-def undo_view(run: Run, left: int, *, dry_run: bool) -> RenderableType:
-    """Return what a rollback takes away."""
+def undo_view(run: Run, left: OfRun, *, dry_run: bool) -> RenderableType:
+    """Return what a rollback takes away and gives back."""
     title = "Rollback: nothing was changed yet" if dry_run else "Rolled back"
-    return Group(
-        heading(f"{title}, run {short_id(run.id)}"), facts([("summaries", f"{count(left)} go")])
-    )
+    told = f"{count(left.removed)} go"
+    if left.restored:
+        told += f", {count(left.restored)} become what they were before"
+    return Group(heading(f"{title}, run {short_id(run.id)}"), facts([("summaries", told)]))

@@ -393,8 +393,15 @@ WITH going AS (
 DELETE FROM memory_notes n WHERE n.id IN (SELECT id FROM going);
 
 -- name: remove_summaries
--- Delete summaries of conversations that a run made or wrote to: they tell of what goes.
-WITH gone AS (
+-- Delete summaries of conversations that a run made or wrote to: they tell of what goes. What other
+-- runs remember of such conversations goes as well where it may tell of that.
+WITH forgotten AS (
+    DELETE FROM run_changes x
+    WHERE x.table_name = 'conversation_summaries'
+      AND EXISTS (SELECT FROM messages m
+                  WHERE m.conversation_id = x.row_id AND m.run_id = CAST(:run_id AS uuid)
+                    AND m.created_at <= CAST(x.before ->> 'last_at' AS timestamptz))
+), gone AS (
     DELETE FROM conversation_summaries s USING conversations c
     WHERE c.id = s.conversation_id
       AND (c.run_id = CAST(:run_id AS uuid)
@@ -524,4 +531,6 @@ WHERE NOT CASE x.table_name
     WHEN 'customer_merges' THEN EXISTS (SELECT FROM customer_merges y WHERE y.id = x.row_id)
     WHEN 'quarantine' THEN EXISTS (SELECT FROM quarantine y WHERE y.id = x.row_id)
     WHEN 'messages' THEN EXISTS (SELECT FROM messages y WHERE y.id = x.row_id)
+    WHEN 'conversation_summaries' THEN EXISTS (
+        SELECT FROM conversations y WHERE y.id = x.row_id)
     ELSE true END;

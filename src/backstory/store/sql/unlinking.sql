@@ -139,7 +139,8 @@ SELECT EXISTS (SELECT FROM leads WHERE run_id IS NULL)
                OR (b.created_at >= me.created_at
                    AND (EXISTS (SELECT FROM leads l WHERE l.run_id = b.id)
                         OR EXISTS (SELECT FROM run_changes c WHERE c.run_id = b.id
-                                   AND c.table_name <> 'quarantine')
+                                   AND c.table_name NOT IN (
+                                       'quarantine', 'conversation_summaries'))
                         OR EXISTS (SELECT FROM customer_merges m WHERE m.run_id = b.id)))));
 
 -- name: customers_of_run

@@ -170,6 +170,8 @@ WITH broken AS (
         WHEN 'customer_merges' THEN EXISTS (SELECT FROM customer_merges y WHERE y.id = x.row_id)
         WHEN 'quarantine' THEN EXISTS (SELECT FROM quarantine y WHERE y.id = x.row_id)
         WHEN 'messages' THEN EXISTS (SELECT FROM messages y WHERE y.id = x.row_id)
+        WHEN 'conversation_summaries' THEN EXISTS (
+            SELECT FROM conversations y WHERE y.id = x.row_id)
         ELSE true END
     UNION ALL
     SELECT 'skips.run_id', CAST(s.id AS text) FROM skips s
