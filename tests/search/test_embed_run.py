@@ -276,6 +276,36 @@ def test_a_rollback_takes_exactly_what_a_run_embedded(database, tmp_path, tiny):
         embed_run.rollback(database, first.run_id)
 
 
+def test_a_rollback_lets_the_model_serve_that_served_before(database, tmp_path, tiny, other):
+    first = embed_run.start(database, tmp_path, tiny)
+    embed_run.start(database, tmp_path, other)
+    with database.engine.begin() as connection:
+        say(connection, "bob", "Rain again.", at=NOON.replace(day=9))
+    second, third = (embed_run.start(database, tmp_path, tiny) for _ in range(2))
+    assert serving(database) == tiny.name
+    embed_run.rollback(database, third.run_id)
+    # The run before it had let it serve again, too.
+    assert serving(database) == tiny.name
+    embed_run.rollback(database, second.run_id)
+    assert serving(database) == other.name
+    with database.engine.connect() as connection:
+        assert {model.name: model.complete for model in models(connection)} == {
+            tiny.name: True,
+            other.name: True,
+        }
+    embed_run.rollback(database, first.run_id)
+    assert serving(database) == other.name
+
+
+def test_a_rollback_of_an_earlier_run_leaves_the_model_that_serves(database, tmp_path, tiny, other):
+    embed_run.start(database, tmp_path, tiny)
+    again = embed_run.start(database, tmp_path, tiny)
+    embed_run.start(database, tmp_path, other)
+    embed_run.start(database, tmp_path, tiny)
+    embed_run.rollback(database, again.run_id)
+    assert serving(database) == tiny.name
+
+
 def test_a_run_of_another_kind_neither_goes_on_nor_back_as_this_one(database, tmp_path, tiny):
     """Each kind knows its own rows: another's way back would only say that it had gone."""
     embed_run.start(database, tmp_path, tiny)

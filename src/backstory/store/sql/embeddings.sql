@@ -77,8 +77,20 @@ SELECT (SELECT count(*) FROM embeddings AS e WHERE e.run_id = CAST(:run_id AS uu
 DELETE FROM embeddings WHERE run_id = CAST(:run_id AS uuid);
 
 -- name: retire_models
--- Let the models that a run completed serve no more; one that has no vector left is forgotten.
-WITH retired AS (
+-- Let the models that a run completed serve no more; one that has no vector left is forgotten. One
+-- that the run completed again serves since it was complete before, which may be behind another.
+WITH others AS (
+    SELECT r.options ->> 'model' AS model, max(r.finished_at) AS finished_at
+    FROM backfill_runs AS r
+    WHERE r.mode = 'embed' AND r.status = 'done' AND r.id <> CAST(:run_id AS uuid)
+    GROUP BY r.options ->> 'model'
+), again AS (
+    UPDATE embedding_models AS k SET completed_at = o.finished_at
+    FROM others AS o JOIN backfill_runs AS me ON me.id = CAST(:run_id AS uuid)
+    WHERE o.model = k.name AND k.name = me.options ->> 'model' AND k.run_id <> me.id
+      -- A run ends after the model is complete: if another did, it was not this one.
+      AND o.finished_at < k.completed_at
+), retired AS (
     UPDATE embedding_models AS k SET completed_at = NULL
     WHERE k.run_id = CAST(:run_id AS uuid)
       AND EXISTS (SELECT FROM embeddings AS e WHERE e.model = k.name)
