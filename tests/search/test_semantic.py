@@ -139,6 +139,30 @@ def test_a_service_that_is_away_leaves_the_words(world, tiny):
             recall(connection, ann, "blue", embedder=Silent(tiny), mode=SearchMode.SEMANTIC)
 
 
+class Grown:
+    """A service whose model has more dimensions than it had."""
+
+    def __init__(self, model):
+        self.name, self.dimensions = model.name, model.dimensions + 4
+
+    def embed(self, texts, *, asking=False):
+        del asking
+        return [[1.0] * self.dimensions for _ in texts]
+
+
+def test_a_model_that_changed_its_dimensions_leaves_the_words(world, tiny):
+    database, ann = world
+    with database.engine.connect() as connection:
+        found = recall(connection, ann, "blue", embedder=Grown(tiny))
+        assert (found.mode, found.hits[0].content) == (SearchMode.TEXT, "The van is blue.")
+        said = f"now answers with {tiny.dimensions + 4} dimensions, its stored vectors have"
+        assert said in (found.note or "")
+        assert "backstory embed" in (found.note or "")
+    for mode in BOTH:
+        with pytest.raises(UsageError, match=said):
+            ask(database, "blue", mode, Grown(tiny))
+
+
 def test_an_agent_sees_meaning_under_its_own_role_only(world, tiny):
     database, ann = world
     with database.engine.connect() as connection:

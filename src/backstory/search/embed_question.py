@@ -1,5 +1,7 @@
 """Turns a question into a vector, if the model that it is asked of is the one that serves."""
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection
 
 from backstory.errors import ModelError, ModelUnreachable, UsageError
@@ -41,10 +43,23 @@ def meant(
                 raise
             lacking = str(silent)
         else:
-            return mode or SearchMode.HYBRID, Meaning(embedder.name, vector), None
+            lacking = _incomparable(serving, vector)
+            if lacking is None:
+                return mode or SearchMode.HYBRID, Meaning(embedder.name, vector), None
     if mode is not None:
         raise UsageError(lacking or "")
     return SearchMode.TEXT, None, lacking
+
+
+def _incomparable(serving: Model | None, vector: Sequence[float]) -> str | None:
+    """Return in a sentence why a vector cannot be compared with those that are stored."""
+    if serving is None or len(vector) == serving.dimensions:
+        return None
+    return (
+        f"{serving.name} now answers with {len(vector)} dimensions, its stored vectors have "
+        f"{serving.dimensions}: they cannot be compared. `backstory rollback` of its runs and "
+        "`backstory embed` embed the messages anew, or another name makes it another model."
+    )
 
 
 def _lacking(serving: Model | None, embedder: Embedder | None) -> str | None:
