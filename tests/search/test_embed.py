@@ -200,6 +200,22 @@ def test_a_wrong_answer_is_not_asked_for_again(answer):
     assert len(service.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([(0, 3), (1, 5)], "different lengths, 3 and 5,"),
+        ([(0, 3), (0, 3)], "numbered its 2 vectors wrongly, one as 0"),
+        ([(1, 3), (2, 3)], "numbered its 2 vectors wrongly, one as 1"),
+        ([(0, 3)], "gave 1 vectors for 2 texts"),
+        ([(0, 3), (1, 3), (2, 3)], "gave 3 vectors for 2 texts"),
+    ],
+)
+def test_what_is_odd_about_an_answer_is_told(rows, said):
+    data = [{"index": index, "embedding": [1.0] * length} for index, length in rows]
+    with pytest.raises(ModelError, match=said):
+        Service(answer={"data": data}).embedder().embed(["a", "b"])
+
+
 def test_a_refusal_is_told_in_the_services_words():
     with pytest.raises(ModelError, match=r"401.*not now"):
         Service(401).embedder().embed(["a"])

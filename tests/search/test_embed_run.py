@@ -15,7 +15,7 @@ from waiting import until
 from backstory.backfill import journey
 from backstory.backfill.control import stop
 from backstory.backfill.rollback import rollback
-from backstory.errors import Interrupted, ModelUnreachable, RunError
+from backstory.errors import Interrupted, ModelError, ModelUnreachable, RunError
 from backstory.memory import summaries
 from backstory.memory.summary_writers import Extractive
 from backstory.model import RunStatus, RunWish
@@ -320,6 +320,49 @@ def test_a_run_of_another_kind_neither_goes_on_nor_back_as_this_one(database, tm
             attempt()
     assert vectors(database) == before
     assert serving(database) == tiny.name
+
+
+class OfLength(Failing):
+    """A model of a name whose vectors have another length than before."""
+
+    def __init__(self, model, dimensions, calls=1000):
+        def fail():
+            raise ModelUnreachable("gone")
+
+        super().__init__(model, calls, fail)
+        self.dimensions = dimensions
+
+    def embed(self, texts, *, asking=False):
+        super().embed(texts, asking=asking)
+        return [[1.0] * self.dimensions for _ in texts]
+
+
+def test_a_name_under_which_nothing_is_stored_is_free(database, tmp_path, tiny):
+    with pytest.raises(ModelUnreachable):
+        embed_run.start(database, tmp_path, OfLength(tiny, 9, calls=0))
+    assert vectors(database) == []
+    done = embed_run.start(database, tmp_path, tiny)
+    assert serving(database) == tiny.name
+    with pytest.raises(
+        RunError, match=f"now has 9 dimensions, its stored vectors {tiny.dimensions}"
+    ):
+        embed_run.start(database, tmp_path, OfLength(tiny, 9))
+    # It serves without a vector, with an index for the length it had.
+    with database.engine.begin() as connection:
+        connection.execute(text("DELETE FROM embeddings"))
+    embed_run.start(database, tmp_path, OfLength(tiny, 9))
+    assert serving(database) == tiny.name
+    embed_run.rollback(database, done.run_id)
+    assert serving(database) == tiny.name
+
+
+def test_a_model_that_changes_its_length_on_the_way_ends_the_run(database, tmp_path, tiny):
+    changing = OfLength(tiny, 9)
+    changing.then = lambda: setattr(changing, "embed", lambda texts: [[1.0] * 8 for _ in texts])
+    changing.calls = 0
+    with pytest.raises(ModelError, match="began with 9 dimensions and gave a vector of 8"):
+        embed_run.start(database, tmp_path, changing)
+    assert serving(database) is None
 
 
 def test_a_message_that_goes_takes_its_vector_along(database, tmp_path, tiny):

@@ -66,12 +66,29 @@ class EndpointEmbedder:
             raise
         try:
             rows = sorted(answer["data"], key=lambda row: row["index"])
+            places = [row["index"] for row in rows]
             vectors = [[float(value) for value in row["embedding"]] for row in rows]
         except (KeyError, TypeError, ValueError) as bad:
             raise ModelError(f"{self._host} did not answer as /embeddings does: {bad!r}.") from bad
-        if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) != 1:
-            raise ModelError(f"{self._host} gave {len(vectors)} vectors for {len(texts)} texts.")
+        self._check(vectors, places, len(texts))
         return [_unit(vector) for vector in vectors]
+
+    def _check(self, vectors: list[list[float]], places: list[int], asked: int) -> None:
+        """Raise ModelError unless there is one vector for each text, all of one length."""
+        if len(vectors) != asked:
+            raise ModelError(f"{self._host} gave {len(vectors)} vectors for {asked} texts.")
+        if places != list(range(asked)):
+            odd = next(place for n, place in enumerate(places) if place != n)
+            raise ModelError(
+                f"{self._host} numbered its {asked} vectors wrongly, one as {odd!r}: whose each "
+                "is cannot be told."
+            )
+        lengths = sorted({len(vector) for vector in vectors})
+        if len(lengths) != 1:
+            raise ModelError(
+                f"{self._host} gave vectors of different lengths, {lengths[0]} and {lengths[-1]}, "
+                "to one question: they cannot be compared."
+            )
 
 
 def _unit(vector: list[float]) -> list[float]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from backstory.errors import Interrupted, LeaseLost, RunError
+from backstory.errors import Interrupted, LeaseLost, ModelError, RunError
 from backstory.model import Embedder, RunMode, RunWish
 from backstory.runs.claim import Claim, advance, claim_next, release, renew
 from backstory.runs.journey import STAGE, add_run, end_run, lead_run, resumable, take_back
@@ -320,6 +320,7 @@ class _Part:
             with self.connection.begin():
                 renew(self.connection, self.claim)
         vectors, run = begun.vectors.result(), self.work.run
+        _check_lengths(vectors, self.work.embedder)
         self.done += len(vectors)
         with self.connection.begin():
             store.add(
@@ -340,6 +341,15 @@ class _Part:
     def _advance(self, reached: uuid.UUID, *, done: bool) -> None:
         counts = {"records": self.done}
         advance(self.connection, self.claim, cursor=reached.bytes, counts=counts, done=done)
+
+
+def _check_lengths(vectors: list[list[float]], embedder: Embedder) -> None:
+    """Raise ModelError for vectors of another length than the model began with."""
+    for length in {len(vector) for vector in vectors} - {embedder.dimensions}:
+        raise ModelError(
+            f"{embedder.name} began with {embedder.dimensions} dimensions and gave a vector of "
+            f"{length}: is another model behind it now?"
+        )
 
 
 def _range(claim: Claim, parts: int) -> tuple[uuid.UUID, uuid.UUID]:

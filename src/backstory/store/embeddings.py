@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from psycopg import sql as compose
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, Result, TextClause, text
 
 from backstory.store.engine import driver_of, translated
 from backstory.store.search import Key, Scope
@@ -98,8 +98,9 @@ def as_halfvec(vector: Sequence[float]) -> str:
 
 
 def remember_model(connection: Connection, model: Model, *, run_id: uuid.UUID) -> None:
-    """Write a model down if it is new."""
+    """Write a model down if it is new, or if what was known of it has left no vector."""
     with translated():
+        _drop_indexes(connection, connection.execute(sql("forget_bare_model"), model._asdict()))
         connection.execute(sql("remember_model"), {**model._asdict(), "run_id": run_id})
 
 
@@ -200,12 +201,16 @@ def remove_run(connection: Connection, run_id: uuid.UUID) -> int:
     """Take a run's vectors away, and the models it completed out of service; return how many."""
     with translated():
         removed = connection.execute(sql("remove_embeddings"), {"run_id": run_id}).rowcount
-        forgotten = connection.execute(sql("retire_models"), {"run_id": run_id}).scalars()
-        for name in forgotten.all():
-            driver_of(connection).execute(
-                compose.SQL("DROP INDEX IF EXISTS {}").format(compose.Identifier(index_name(name)))
-            )
+        _drop_indexes(connection, connection.execute(sql("retire_models"), {"run_id": run_id}))
     return removed
+
+
+def _drop_indexes(connection: Connection, forgotten: Result[Any]) -> None:
+    """Drop the indexes of models that were forgotten."""
+    for name in forgotten.scalars().all():
+        driver_of(connection).execute(
+            compose.SQL("DROP INDEX IF EXISTS {}").format(compose.Identifier(index_name(name)))
+        )
 
 
 def index_name(model: str) -> str:

@@ -34,6 +34,13 @@ ORDER BY m.id
 ON CONFLICT (message_id, model) DO UPDATE
 SET content_hash = excluded.content_hash, vector = excluded.vector, run_id = excluded.run_id;
 
+-- name: forget_bare_model
+-- Forget a model of other dimensions that has no vector: its name is free.
+DELETE FROM embedding_models AS k
+WHERE k.name = CAST(:name AS text) AND k.dimensions <> CAST(:dimensions AS bigint)
+  AND NOT EXISTS (SELECT FROM embeddings AS e WHERE e.model = k.name)
+RETURNING k.name;
+
 -- name: remember_model
 -- Write a model down before its first vector; what is known of it stays.
 INSERT INTO embedding_models (name, dimensions, run_id)
