@@ -52,8 +52,8 @@ FURNITURE = """
         SELECT gen_random_uuid(), id, customer_id, 'created', now(), 'agent',
                jsonb_build_object('note', CAST(:word AS text)) FROM jobs
         WHERE customer_id = :customer;
-    INSERT INTO memory_notes (id, customer_id, kind, text, extracted_by, source_lead_id)
-        VALUES (gen_random_uuid(), :customer, 'fact', :word, 'test', :lead);
+    INSERT INTO memory_notes (id, customer_id, kind, text, quotation, extracted_by, source_lead_id)
+        VALUES (gen_random_uuid(), :customer, 'fact', :word, :word, 'test', :lead);
     INSERT INTO tool_calls (id, customer_id, lead_id, tool, actor, arguments_hash, outcome,
                             answer, latency_ms)
         VALUES (gen_random_uuid(), :customer, :lead, 'a_tool', 'agent', '', 'done',

@@ -1,6 +1,10 @@
 """`backstory notes …`: take them, look at them, decide about them."""
 
+import json
+
 import pytest
+from cli_world import Terminal
+from scripted_model import scripted_model
 
 
 @pytest.fixture
@@ -66,6 +70,29 @@ def test_without_a_model_a_proposal_says_how_to_name_one(noted):
     told = noted.type("notes", "propose", listed(noted)[0]["customer_id"])
     assert told.code == 2
     assert "BACKSTORY_CHAT_URL" in told.err
+
+
+def test_a_proposal_is_listed_and_exported_with_what_it_quotes(loaded):
+    customer = loaded.type("customers", "--json").json["customers"][0]["id"]
+    with scripted_model() as model:
+        terminal = Terminal(
+            loaded.env["DATABASE_URL"],
+            loaded.home,
+            BACKSTORY_CHAT_URL=model.url,
+            BACKSTORY_CHAT_MODEL="a-model",
+        )
+        assert terminal.type("notes", "propose", customer).code == 0
+        talk = model.asked[0]["messages"][1]["content"].splitlines()
+        number, _, words = next(e for e in talk if " customer: " in e).partition(" customer: ")
+        quote = words[:40].strip()
+        entry = {"message": int(number), "quote": quote, "kind": "fact", "note": "Worth it."}
+        model.says = json.dumps([entry])
+        assert terminal.type("notes", "propose", customer, "--json").json["created"] == 1
+    (note,) = listed(loaded, customer)
+    assert note["quotation"] == quote
+    assert f'"{quote[:20]}' in loaded.type("notes", "list").out
+    exported = loaded.type("export", customer).json["tables"]["memory_notes"]
+    assert [each["quotation"] for each in exported] == [quote]
 
 
 def test_a_narrow_terminal_shows_how_each_note_stands_and_whose_it_is(noted):

@@ -87,6 +87,22 @@ def test_the_candidate_id_is_the_same_while_the_content_is(jane):
     assert {each.candidate_id for each in third} == {each.candidate_id for each in first}
 
 
+def test_a_proposed_note_is_told_with_the_words_that_it_was_made_of(jane):
+    words = "my mother is deaf"
+    note = jane.noted("Ring the piano bell twice", status="candidate", quotation=words)
+    first = found_note(jane)
+    assert first.summary.endswith('"Ring the piano bell twice" from the words "my mother is deaf"')
+    jane.change("UPDATE memory_notes SET quotation = 'other words' WHERE id = :id", id=note)
+    assert found_note(jane).candidate_id != first.candidate_id
+    jane.change("UPDATE memory_notes SET status = 'confirmed' WHERE id = :id", id=note)
+    assert found_note(jane).summary.endswith('"Ring the piano bell twice"')
+
+
+def found_note(someone):
+    (note,) = (each for each in fetched(someone, "bell twice") if "bell" in each.summary)
+    return note
+
+
 def test_notes_say_how_far_they_can_be_trusted_and_are_valid(jane):
     jane.noted("Pays by card", status="candidate")
     jane.noted("Rejected card", status="rejected")

@@ -64,6 +64,7 @@ def test_a_proposal_that_quotes_its_message_becomes_a_candidate(world, script):
     )
     assert (note.status, note.kind, note.text) == ("candidate", "constraint", GOOD["note"])
     assert (note.audit_id, note.extracted_by) == ("a-1", "a-model@127.0.0.1/1")
+    assert note.quotation == "my mother is deaf"
     assert str(note.run_id) == told.run_id
     assert world.verify().ok
     (asked,) = script.asked
@@ -89,6 +90,7 @@ def test_a_proposal_that_quotes_its_message_becomes_a_candidate(world, script):
         (GOOD | {"message": True}, "names no message"),
         (GOOD | {"kind": "summary"}, "its kind"),
         (GOOD | {"note": " "}, "says nothing"),
+        (GOOD | {"note": "The customer is owed a refund of 500 dollars."}, "says a number"),
         ("words", "says nothing"),
     ],
 )
@@ -97,6 +99,16 @@ def test_a_proposal_that_cannot_be_looked_up_is_refused(world, script, entry, re
     assert (told.proposed, told.created) == (2, 1)
     (refusal,) = told.refused
     assert reason in refusal.reason
+
+
+def test_a_note_says_no_number_that_its_quotation_does_not_hold(world, script):
+    world.load([record(5, payload={"text": "I paid $1,200.00 for 15 doors on 2026-05-01"})])
+    quoted = {"message": 4, "kind": "fact", "quote": "I paid $1,200.00 for 15 doors on 2026-05-01"}
+    held = ["Paid 1200 dollars on 1 May 2026.", "Bought 15 doors.", "Paid for doors."]
+    others = ["Paid 200 dollars.", "Bought 6 doors.", "Paid 1,200.50 dollars."]
+    told = ask(world, script, *(quoted | {"note": note} for note in [*held, *others]))
+    assert told.created == len(held)
+    assert [each.note for each in told.refused] == others
 
 
 def test_the_same_proposal_again_is_no_second_note_and_no_decision_is_undone(world, script):

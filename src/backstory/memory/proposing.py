@@ -1,7 +1,9 @@
 """Lets a language model propose notes on a customer, each with a quotation that is looked up.
 
 What a model says is not believed: a proposal becomes a candidate only if its quotation stands,
-word for word, in the message that it names, and if the customer said that message.
+word for word, in the message that it names, if the customer said that message, and if the quotation
+holds every number of the note. What the words of a note make of the quotation no rule can judge: it
+is kept with the note, for whoever confirms it.
 """
 
 import json
@@ -9,6 +11,7 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +40,8 @@ _MOST = 20
 SHORTEST_QUOTE = 8
 # An array of objects, or of nothing of use; people's prose has brackets, too.
 _ARRAY = re.compile(r"\[\s*[\"{\]]")
+# With the signs between thousands, which say nothing.
+_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 _KINDS = frozenset(NoteKind) - {NoteKind.SUMMARY}
 
 INSTRUCTION = """\
@@ -175,6 +180,8 @@ def _faults(fields: dict[str, Any], note: str, messages: Sequence[Row[Any]]) -> 
         yield "what it quotes is not in the message"
     elif tells_a_code(quote) or tells_a_code(note):
         yield "it may open a door"
+    elif not _numbers(note) <= _numbers(quote):
+        yield "it says a number that its quotation does not hold"
 
 
 def _spaced(text: str) -> str:
@@ -189,6 +196,11 @@ def _stands_in(quote: str, content: str) -> bool:
     )
 
 
+def _numbers(text: str) -> set[Decimal]:
+    """Return the numbers of a text, whatever way they are written: `1,200.00` is `1200`."""
+    return {Decimal(each.replace(",", "")) for each in _NUMBER.findall(text)}
+
+
 def _note(fields: dict[str, Any], note: str, source: Row[Any], by: str) -> NewNote:
     return NewNote(
         id=uuid.UUID(bytes=derived_id("note", source.id.hex, fields["kind"], note)),
@@ -199,4 +211,5 @@ def _note(fields: dict[str, Any], note: str, source: Row[Any], by: str) -> NewNo
         extracted_by=by,
         valid_from=source.created_at,
         messages=(source.id,),
+        quotation=plain(fields["quote"], _MESSAGE_CHARS),
     )

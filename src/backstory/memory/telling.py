@@ -228,7 +228,7 @@ def _note(row: Row_, bound: Bound) -> Kept:
         content_hash=bytes(row.content_hash),
         at=row.at,
         head=head + ":",
-        said=_said(("", row.text)),
+        said=_said(("", row.text), ("from the words", None if confirmed else row.quotation)),
         address=_address_line(row),
         job_id=row.job_id,
         address_id=row.address_id,

@@ -26,6 +26,7 @@ class NewNote:
     extracted_by: str
     valid_from: datetime | None = None
     messages: tuple[UUID, ...] = ()
+    quotation: str | None = None
     confidence: float | None = None
     status: NoteStatus = NoteStatus.CANDIDATE
 
@@ -60,6 +61,7 @@ class NoteRow:
     valid_until: datetime | None
     superseded_by_id: UUID | None
     created_at: datetime
+    quotation: str | None
     others: list[UUID]
 
 

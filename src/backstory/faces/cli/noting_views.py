@@ -64,6 +64,13 @@ def notes_view(found: Sequence[NoteRow]) -> RenderableType:
     )
     for each in found:
         whose = clipped(one_line(each.customer or str(each.customer_id)[:8]), 20)
-        said = clipped(one_line(each.text), _TEXT_WIDTH) + (" !" if each.others else "")
-        made.add_row(str(each.id)[:8], each.status, each.kind, plain(said), plain(whose))
+        made.add_row(str(each.id)[:8], each.status, each.kind, _said(each), plain(whose))
     return made
+
+
+def _said(note: NoteRow) -> str:
+    """Return what a note says, and under it what it quotes."""
+    said = plain(clipped(one_line(note.text), _TEXT_WIDTH) + (" !" if note.others else ""))
+    if not note.quotation:
+        return said
+    return f'{said}\n"{plain(clipped(one_line(note.quotation), _TEXT_WIDTH))}"'

@@ -72,7 +72,8 @@ ORDER BY a.created_at DESC, a.id LIMIT 200;
 
 -- name: memory_notes_valid
 -- The notes on a customer that are confirmed, or candidates, and valid at a moment; or one of them.
-SELECT n.id, n.kind, left(n.text, 4000) AS text, n.status, n.job_id, n.address_id, n.valid_until,
+SELECT n.id, n.kind, left(n.text, 4000) AS text, left(n.quotation, 600) AS quotation,
+       n.status, n.job_id, n.address_id, n.valid_until,
        EXISTS (SELECT FROM memory_notes o
                WHERE o.customer_id = n.customer_id AND o.topic = n.topic
                  AND right(n.topic, 2) <> '[]' AND o.text <> n.text
@@ -81,6 +82,8 @@ SELECT n.id, n.kind, left(n.text, 4000) AS text, n.status, n.job_id, n.address_i
        a.region, a.postal_code, a.country,
        sha256(convert_to(CAST(jsonb_build_array(
            n.kind, n.text, n.status, n.job_id, n.address_id, n.valid_from, n.valid_until)
+           -- A note that quotes nothing keeps the hash that it had before there were quotations.
+           || CASE WHEN n.quotation IS NULL THEN '[]' ELSE jsonb_build_array(n.quotation) END
            AS text), 'UTF8')) AS content_hash
 FROM memory_notes n
 LEFT JOIN jobs j ON j.id = n.job_id AND j.customer_id = n.customer_id

@@ -31,12 +31,12 @@ ORDER BY n.id;
 -- name: add_notes
 -- Write notes for the customers that their leads have at this moment; one that is there is left.
 INSERT INTO memory_notes (id, customer_id, kind, text, status, source_message_ids, source_lead_id,
-                          extracted_by, confidence, valid_from, run_id, topic)
+                          extracted_by, confidence, valid_from, run_id, topic, quotation)
 SELECT g.id, l.customer_id, g.kind, g.text, g.status, g.messages, g.lead_id, g.extracted_by,
-       g.confidence, g.valid_from, CAST(:run_id AS uuid), g.topic
+       g.confidence, g.valid_from, CAST(:run_id AS uuid), g.topic, g.quotation
 FROM json_to_recordset(CAST(:notes AS json)) AS g (
     id uuid, lead_id uuid, topic text, kind text, text text, status text, messages uuid[],
-    extracted_by text, confidence numeric, valid_from timestamptz)
+    extracted_by text, confidence numeric, valid_from timestamptz, quotation text)
 JOIN leads l ON l.id = g.lead_id
 ORDER BY g.id
 ON CONFLICT (id) DO NOTHING;
@@ -61,7 +61,7 @@ FROM given g WHERE n.id = g.id;
 -- Notes of one customer or of all, the latest first, with how many others say something else.
 SELECT n.id, n.customer_id, c.display_name AS customer, n.kind, n.text, n.status, n.topic,
        n.extracted_by, n.confidence, n.source_lead_id, l.external_id AS lead, n.source_message_ids,
-       n.valid_from, n.valid_until, n.superseded_by_id, n.created_at, o.others
+       n.valid_from, n.valid_until, n.superseded_by_id, n.created_at, n.quotation, o.others
 FROM memory_notes n
 JOIN customers c ON c.id = n.customer_id
 LEFT JOIN leads l ON l.id = n.source_lead_id

@@ -175,6 +175,7 @@ class MemoryNote(Base):
     """Something worth keeping about a customer, with its source and its standing.
 
     `topic` is where a lead's state says it; with `[]` at its end it is one of several such.
+    `quotation` is what a proposal quotes of its message.
     """
 
     __tablename__ = "memory_notes"
@@ -196,6 +197,7 @@ class MemoryNote(Base):
     created_at: Mapped[Recorded]
     run_id: Mapped[Run]
     topic: Mapped[str | None]
+    quotation: Mapped[str | None]
 
     __table_args__ = (
         ForeignKeyConstraint(
