@@ -5,7 +5,7 @@ run, retry or live event brings it back.
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -31,10 +31,11 @@ from backstory.store.erasure import (
 from backstory.store.erasure_search import Proof, search
 from backstory.store.redaction import quarantined_naming, redact
 from backstory.store.statements import sql
-from backstory.store.tombstones import bury, erased_at
+from backstory.store.tombstones import bury, grave_of
 from backstory.store.words import Words, words_of
 
 ACTION = "customer_erased"
+PROVED = "erasure_proved"
 _TRIES = 5
 # The first PostgreSQL that forgets samples when it is asked to.
 _CLEARS_SAMPLES = (18,)
@@ -132,10 +133,29 @@ def _found(connection: Connection, customer_id: UUID) -> tuple[Scope, Words]:
 
 
 def _scope(connection: Connection, customer_id: UUID) -> Scope:
-    since = erased_at(connection, customer_id)
+    since = grave_of(connection, customer_id)
     if since is not None:
-        raise UsageError(f"Customer {customer_id} was erased at {since:%Y-%m-%d %H:%M} UTC.")
+        told = f"Customer {customer_id} was erased at {since.at:%Y-%m-%d %H:%M} UTC"
+        raise UsageError(f"{told}: {_what_is_left(connection, since.digest)}")
     return scope_of(connection, customer_id)
+
+
+def _what_is_left(connection: Connection, digest: bytes) -> str:
+    """Say what became of an erasure: what to look for went with it."""
+    asked = {"audit_id": f"{PROVED}:{digest.hex()}"}
+    found = connection.execute(sql("payload_of_deed"), asked).scalar()
+    if found is None:
+        return (
+            "its rows are gone, but the search for what may be left did not end, and what to "
+            "search for went with them. VACUUM (ANALYZE) gives up the space that they had."
+        )
+    if not found["left"]:
+        return "nothing was left of it."
+    named = ", ".join(f"{column} ({rows})" for column, rows in found["left"].items())
+    return (
+        f"its rows are gone, and words of it were left in {named}. What to search for went with "
+        "the rows, so no second erasure can find them: look for them there, and remove them."
+    )
 
 
 # --- erasing ---------------------------------------------------------------------------------
@@ -157,6 +177,7 @@ def erase(database: Database, customer_id: UUID, *, home: Path) -> ErasureReport
     with translated(), database.engine.connect() as connection:
         directories += _sweep(connection, home)
         proof = search(connection, done.scope, done.words)
+    _write_down(database, proof, done.digests)
     return ErasureReport(
         customer_id=done.scope.customer_id,
         customers=len(done.scope.customers),
@@ -169,12 +190,23 @@ def erase(database: Database, customer_id: UUID, *, home: Path) -> ErasureReport
     )
 
 
+def _write_down(database: Database, proof: Proof, digests: Iterable[bytes]) -> None:
+    """Keep what the proof said, in names of columns: whoever erases again is told by it."""
+    left = {f"{hit.table}.{hit.column}": hit.rows for hit in proof.left}
+    with translated(), database.engine.begin() as connection:
+        for each in digests:
+            add_own_audit(
+                connection, run_id=None, action=PROVED, subject=each.hex(), payload={"left": left}
+            )
+
+
 @dataclass(frozen=True)
 class _Done:
     scope: Scope
     words: Words
     removed: dict[str, int]
     redacted: dict[str, int]
+    digests: tuple[bytes, ...]
 
 
 def _erase_at_last(database: Database, customer_id: UUID) -> _Done:
@@ -203,13 +235,14 @@ def _erase(connection: Connection, customer_id: UUID) -> _Done:
     redacted = redact(connection, scope, words)
     bury(connection, TombstoneKind.LEAD, (lead.bytes for lead in scope.leads))
     people = (customer.bytes for customer in scope.customers)
-    digest = bury(connection, TombstoneKind.CUSTOMER, people)[0]
-    done = _Done(scope, words, {t: sum(n.values()) for t, n in sorted(removed.items())}, redacted)
+    digests = tuple(bury(connection, TombstoneKind.CUSTOMER, people))
+    counts = {table: sum(runs.values()) for table, runs in sorted(removed.items())}
+    done = _Done(scope, words, counts, redacted, digests)
     add_own_audit(
         connection,
         run_id=None,
         action=ACTION,
-        subject=digest.hex(),
+        subject=digests[0].hex(),
         payload={"removed": done.removed, "redacted": redacted, "leads": len(scope.leads)},
     )
     return done

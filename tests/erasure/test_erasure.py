@@ -420,10 +420,26 @@ def test_it_waits_for_runs_whose_files_hold_what_they_read(world: World) -> None
 def test_nobody_is_erased_twice(world: World) -> None:
     her = customer_of(world, "zebra-1")
     erase(world)
-    with pytest.raises(UsageError, match="was erased at"):
+    with pytest.raises(UsageError, match=r"was erased at .*: nothing was left"):
         erasure.erase(world.database, her, home=world.home)
     with pytest.raises(UsageError, match="There is no customer"):
         erasure.erase(world.database, UUID(int=0), home=world.home)
+
+
+def test_who_erases_again_is_told_where_words_were_left(world: World) -> None:
+    world.run(
+        "CREATE TABLE notes_on_the_side (note text)",
+        "INSERT INTO notes_on_the_side VALUES ('call Joanie Zebrawood')",
+    )
+    people = [row[0] for row in world.rows("SELECT id FROM customers")]
+    her, sam = customer_of(world, "zebra-1"), customer_of(world, "sam-1")
+    assert not erase(world).proof.clean
+    for each in (her, *(each for each in people if each not in (her, sam))):
+        with pytest.raises(UsageError, match=r"left in notes_on_the_side\.note \(1\)\..* remove"):
+            erasure.erase(world.database, each, home=world.home)
+    world.run("DELETE FROM audit_log WHERE action = 'erasure_proved'")
+    with pytest.raises(UsageError, match="search for what may be left did not end"):
+        erasure.erase(world.database, her, home=world.home)
 
 
 def test_a_customer_who_was_merged_away_is_the_one_it_was_merged_into(world: World) -> None:

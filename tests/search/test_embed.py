@@ -216,20 +216,48 @@ def test_what_is_odd_about_an_answer_is_told(rows, said):
         Service(answer={"data": data}).embedder().embed(["a", "b"])
 
 
-def test_a_refusal_is_told_in_the_services_words():
-    with pytest.raises(ModelError, match=r"401.*not now"):
+def test_a_refusal_is_told_by_its_status_and_words_that_are_known():
+    with pytest.raises(ModelError, match=r"refused to embed \(401, it does not know the key\)\.$"):
         Service(401).embedder().embed(["a"])
+    said = {"error": {"code": "model_not_found", "type": "my_mother_said_no", "message": "?"}}
+    with pytest.raises(ModelError, match=r"\(418, model_not_found\)\.$"):
+        refusing(httpx2.Response(418, json=said)).embed(["a"])
 
 
-def test_a_refusal_that_repeats_what_was_sent_is_told_without_it():
+@pytest.mark.parametrize(
+    "said",
+    [
+        "cannot read: my mother said no",
+        "CANNOT READ: MY   MOTHER\nSAID NO",
+        '{"error": {"code": "my mother said no", "message": "my mother said no"}}',
+        '{"error": ["my mother said no"]}',
+        '{"error": {"code": ["my mother said no"]}}',
+    ],
+)
+def test_a_refusal_that_repeats_what_was_sent_is_told_without_it(said):
     """What a service says goes into the record of a run: a customer's words have no place there."""
+    with pytest.raises(ModelError) as told:
+        refusing(httpx2.Response(400, text=said)).embed(["my mother said no"])
+    assert str(told.value) == "a.example refused to embed (400, it does not take such a request)."
 
-    def refuse(request):
-        return httpx2.Response(400, text=f"cannot read: {json.loads(request.content)['input'][0]}")
 
-    embedder = EndpointEmbedder("https://a.example", "m", transport=httpx2.MockTransport(refuse))
-    with pytest.raises(ModelError, match=r"refused to embed \(400\)\.$"):
-        embedder.embed(['my mother said "no"'])
+def test_an_answer_of_another_form_is_not_repeated_either():
+    said = {"data": [{"index": 0, "embedding": ["my mother said no"]}]}
+    with pytest.raises(ModelError, match=r"does: ValueError\.$"):
+        refusing(httpx2.Response(200, json=said)).embed(["my mother said no"])
+
+    def break_off(_):
+        raise httpx2.RemoteProtocolError("illegal status line: b'my mother said no'")
+
+    transport = httpx2.MockTransport(break_off)
+    embedder = EndpointEmbedder("https://a.example", "m", transport=transport, sleep=lambda _: None)
+    with pytest.raises(ModelUnreachable, match=r"\(RemoteProtocolError, 4 tries\)"):
+        embedder.embed(["my mother said no"])
+
+
+def refusing(answer):
+    transport = httpx2.MockTransport(lambda _: answer)
+    return EndpointEmbedder("https://a.example", "m", transport=transport)
 
 
 def test_an_answer_that_trickles_in_is_given_up(monkeypatch):

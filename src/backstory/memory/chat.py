@@ -73,8 +73,9 @@ class Chat:
             spoken = answer["choices"][0]["message"]["content"]
             used = (answer.get("usage") or {}).get("total_tokens")
         except (AttributeError, IndexError, KeyError, TypeError) as bad:
+            fault = type(bad).__name__
             raise ModelError(
-                f"{self._service.host} did not answer as a chat does: {bad!r}."
+                f"{self._service.host} did not answer as a chat does: {fault}."
             ) from bad
         if not isinstance(spoken, str) or not spoken.strip():
             raise ModelError(f"{self.name} answered nothing.")

@@ -69,7 +69,9 @@ class EndpointEmbedder:
             places = [row["index"] for row in rows]
             vectors = [[float(value) for value in row["embedding"]] for row in rows]
         except (KeyError, TypeError, ValueError) as bad:
-            raise ModelError(f"{self._host} did not answer as /embeddings does: {bad!r}.") from bad
+            # Not the error's own words: they can be the answer's, and so a customer's.
+            fault = type(bad).__name__
+            raise ModelError(f"{self._host} did not answer as /embeddings does: {fault}.") from bad
         self._check(vectors, places, len(texts))
         return [_unit(vector) for vector in vectors]
 
@@ -79,8 +81,9 @@ class EndpointEmbedder:
             raise ModelError(f"{self._host} gave {len(vectors)} vectors for {asked} texts.")
         if places != list(range(asked)):
             odd = next(place for n, place in enumerate(places) if place != n)
+            told = odd if isinstance(odd, int) else type(odd).__name__
             raise ModelError(
-                f"{self._host} numbered its {asked} vectors wrongly, one as {odd!r}: whose each "
+                f"{self._host} numbered its {asked} vectors wrongly, one as {told}: whose each "
                 "is cannot be told."
             )
         lengths = sorted({len(vector) for vector in vectors})

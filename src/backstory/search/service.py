@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,9 +17,23 @@ _HURRY_SECONDS = 5.0
 _MOST_SECONDS_TO_CONNECT = 10.0
 # Far more than any batch of vectors.
 _MOST_BYTES = 64 * 1024 * 1024
-# What an error says is kept with a run: of what was asked it may repeat no more than this.
-_REPEATED_CHARS = 12
-_SAID_CHARS = 200
+# What an error says is kept with a run. A service may repeat in it what it was sent, in whatever
+# form, which is what customers wrote: so of its own words only these are told, and ours.
+_ITS_WORDS = frozenset(
+    {"authentication_error", "billing_not_active", "content_filter", "context_length_exceeded"}
+    | {"insufficient_quota", "invalid_api_key", "invalid_request_error", "model_not_found"}
+    | {"not_found_error", "permission_error", "rate_limit_exceeded", "request_too_large"}
+    | {"string_above_max_length", "unsupported_parameter", "unsupported_value"}
+)
+_MEANINGS: Mapping[int, str] = {
+    400: "it does not take such a request",
+    401: "it does not know the key",
+    402: "it wants to be paid",
+    403: "the key does not open this",
+    404: "it has no such address, or no such model",
+    413: "that is more than it takes",
+    422: "it does not take such a request",
+}
 _FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 20.0
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -63,7 +77,9 @@ class Service:
             try:
                 answer, content = self._post(path, body, patience)
             except httpx2.TransportError as failed:
-                said = str(failed) or type(failed).__name__
+                # Of an answer that is no HTTP the error has the bytes.
+                told = "" if isinstance(failed, httpx2.ProtocolError) else str(failed)
+                said = told or type(failed).__name__
                 continue
             except httpx2.DecodingError as bad:
                 raise ModelError(f"{self.host} did not answer with text.") from bad
@@ -71,7 +87,7 @@ class Service:
                 said = f"it said {answer.status_code}"
                 wait = max(wait, _retry_after(answer.headers.get("retry-after")))
                 continue
-            return self._read(answer, content, body, to)
+            return self._read(answer, content, to)
         counted = "1 try" if tries == 1 else f"{tries} tries"
         raise ModelUnreachable(
             f"{self.host} does not {to} now ({said}, {counted}): the same call may be repeated."
@@ -96,11 +112,10 @@ class Service:
                     break
         return answer, bytes(content)
 
-    def _read(self, answer: httpx2.Response, content: bytes, asked: dict[str, Any], to: str) -> Any:
+    def _read(self, answer: httpx2.Response, content: bytes, to: str) -> Any:
         if answer.is_error:
-            said = content[: 4 * _SAID_CHARS].decode(errors="replace")[:_SAID_CHARS]
-            told = "." if _repeats(said, asked) else f": {said}"
-            raise ModelError(f"{self.host} refused to {to} ({answer.status_code}){told}")
+            told = ", ".join([str(answer.status_code), *_reasons(answer.status_code, content)])
+            raise ModelError(f"{self.host} refused to {to} ({told}).")
         if len(content) > _MOST_BYTES:
             raise ModelError(f"{self.host} answered more than {_MOST_BYTES >> 20} MB.")
         try:
@@ -109,20 +124,15 @@ class Service:
             raise ModelError(f"{self.host} did not answer with JSON.") from bad
 
 
-def _repeats(said: str, asked: dict[str, Any]) -> bool:
-    """Tell whether an error repeats what it was asked about, which is what customers wrote."""
-    sent = "\n".join(_texts([each for name, each in asked.items() if name != "model"]))
-    pieces = (said[at : at + _REPEATED_CHARS] for at in range(len(said) - _REPEATED_CHARS + 1))
-    return any(piece in sent for piece in pieces)
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-        yield json.dumps(value)
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
+def _reasons(status: int, content: bytes) -> list[str]:
+    """Return why a service refuses, as far as it says so in words that no customer's can be."""
+    try:
+        error = json.loads(content)["error"]
+        named = {each for each in (error.get("code"), error.get("type")) if isinstance(each, str)}
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
+        named = set()
+    meaning = _MEANINGS.get(status)
+    return [*sorted(_ITS_WORDS & named), *([meaning] if meaning else [])]
 
 
 def _retry_after(written: str | None) -> float:

@@ -69,11 +69,13 @@ def search(connection: Connection, scope: Scope, words: Words) -> Proof:
 
 
 def _values(scope: Scope, words: Words) -> dict[str, Any]:
-    keys = words.only_keys()
+    keys, ours = words.only_keys(), words.within_ours
     return {
         "within": list(words.within),
         "within_as": list(words.within.values()),
         "exact": words.exact,
+        "ours": list(ours),
+        "ours_as": list(ours.values()),
         "keys_within": list(keys.within),
         "keys_within_as": list(keys.within.values()),
         "keys_exact": keys.exact,
@@ -92,7 +94,8 @@ def _statement(table: str, columns: Iterable[Row[Any]]) -> str:
             keys = _holds(column, "keys_within", "keys_exact")
             pair = (keys, f"{every} AND NOT {keys}")
         else:
-            pair = (f"{every} AND NOT {of_others}", f"{every} AND {of_others}")
+            ours = _holds(column, "ours", "exact", spaced=True)
+            pair = (f"NOT {of_others} AND {ours}", f"{of_others} AND {every}")
         counts += [f"count(*) FILTER (WHERE {each})" for each in pair]
     return f'SELECT {", ".join(counts)} FROM "{table}" t'
 
@@ -108,9 +111,15 @@ def _of_others(table: str) -> str:
     return "false"
 
 
-def _holds(column: Row[Any], within: str, exact: str) -> str:
-    """Return the condition that a column holds what is looked for; false where it is null."""
+def _holds(column: Row[Any], within: str, exact: str, *, spaced: bool = False) -> str:
+    """Return the condition that a column holds what is looked for; false where it is null.
+
+    `spaced`: in whatever spacing, also as JSON writes it.
+    """
     name = f't."{column.column_name}"'
+    small = f"lower(CAST({name} AS text))"
+    if spaced:
+        small += rf" || ' ' || regexp_replace({small}, '(\s|\\[nrt])+', ' ', 'g')"
     if column.form == "id":
         return f"coalesce({name} = ANY (CAST(:ids AS uuid[])), false)"
     if column.form == "bytes":
@@ -123,7 +132,7 @@ def _holds(column: Row[Any], within: str, exact: str) -> str:
             r" OR regexp_replace(v.value, '\\[0-7]{3}', ' ', 'g') ~ w.pattern))"
         )
     return (
-        f"(EXISTS (SELECT FROM (SELECT lower(CAST({name} AS text)) AS value OFFSET 0) AS v,"
+        f"(EXISTS (SELECT FROM (SELECT {small} AS value OFFSET 0) AS v,"
         f" unnest(CAST(:{within} AS text[]), CAST(:{within}_as AS text[])) AS w (word, pattern)"
         f" WHERE strpos(v.value, w.word) > 0 AND v.value ~ w.pattern)"
         f" OR coalesce(CAST({name} AS text) = ANY (CAST(:{exact} AS text[])), false))"

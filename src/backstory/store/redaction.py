@@ -48,7 +48,7 @@ def _own_log(connection: Connection, words: Words) -> int:
     """Delete deeds that were done to the customer; keep those of a run without the names."""
     gone: list[UUID] = []
     changed = 0
-    for row in connection.execute(sql("deeds_naming"), {"words": words.naming}).all():
+    for row in connection.execute(sql("deeds_naming"), {"words": words.told}).all():
         payload = words.redacted(row.payload)
         if payload == row.payload and not words.name(row.audit_id.partition(":")[2]):
             continue
@@ -66,7 +66,7 @@ def _own_log(connection: Connection, words: Words) -> int:
 
 def _runs(connection: Connection, words: Words) -> int:
     changed = 0
-    for row in connection.execute(sql("runs_naming"), {"words": words.naming}).all():
+    for row in connection.execute(sql("runs_naming"), {"words": words.told}).all():
         before = {name: getattr(row, name) for name in _OF_RUNS}
         after = words.redacted(before)
         if after != before:

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -36,12 +37,19 @@ def bury(connection: Connection, kind: TombstoneKind, keys: Iterable[bytes]) -> 
     return digests
 
 
-def erased_at(connection: Connection, customer_id: UUID) -> datetime | None:
+@dataclass(frozen=True)
+class Grave:
+    """When a customer was erased, and the digest that stands for it."""
+
+    at: datetime
+    digest: bytes
+
+
+def grave_of(connection: Connection, customer_id: UUID) -> Grave | None:
     """Return when a customer was erased, None if that never was."""
-    secret = _secret(connection)
-    asked = {"digest": tombstone(secret, customer_id.bytes)}
-    found: datetime | None = connection.execute(sql("customer_erased_at"), asked).scalar()
-    return found
+    digest = tombstone(_secret(connection), customer_id.bytes)
+    found = connection.execute(sql("customer_erased_at"), {"digest": digest}).scalar()
+    return None if found is None else Grave(found, digest)
 
 
 def _secret(connection: Connection) -> bytes:

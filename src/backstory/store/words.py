@@ -23,6 +23,8 @@ _LONGEST_PATTERN = 200
 _LONGEST_SOUGHT = 1_000
 _TEXTS = 10
 _TEXT_CHARS = range(20, 61)
+# In our own reports nobody else's words stand: so much of what was said is enough there.
+_HEAD_CHARS = 20
 # Fewer digits are found everywhere.
 _SHORTEST_PHONE = 7
 # What people write between the digits of a phone.
@@ -40,6 +42,9 @@ OUR_WORDS = frozenset(
 _COUNTED_BY = frozenset({"examples", "reasons"})
 # What stands under these was chosen by whoever began a run.
 _SETTINGS = frozenset({"assume_tz", "log", "made_by", "mode", "region", "unknown_actor"})
+# Earlier versions kept with a run what a service said when it refused: it may be what a customer
+# wrote, in any form.
+_REFUSED = re.compile(r"( refused to \w+ \(\d{3}\)): .*", re.DOTALL)
 # What JSON writes as it is.
 _PLAIN = re.compile(r"[^\x00-\x1f\x7f\"\\\\]+")
 
@@ -77,6 +82,11 @@ class Words:
         }
 
     @property
+    def within_ours(self) -> dict[str, str]:
+        """What may stand inside a report of ours: of what was said, less of its beginning."""
+        return self.within | dict.fromkeys(_long(self._heads), "")
+
+    @property
     def spelled(self) -> list[str]:
         """What may name the customer, of any length: finds more than is meant."""
         return _forms((*self.ids, *self.keys, *self.names))
@@ -85,6 +95,11 @@ class Words:
     def naming(self) -> list[str]:
         """Return the same in lower case, without what are words of ours."""
         return sorted({each.lower() for each in _forms(self._whole)})
+
+    @property
+    def told(self) -> list[str]:
+        """Return the same with the beginnings of what was said, as reports of ours may hold it."""
+        return sorted({*self.naming, *_long(self._heads)})
 
     @cached_property
     def phones(self) -> list[str]:
@@ -107,6 +122,16 @@ class Words:
         return _any_of(self._whole)
 
     @cached_property
+    def _heads(self) -> tuple[str, ...]:
+        return tuple(" ".join(each.split())[:_HEAD_CHARS].strip() for each in self.texts)
+
+    @cached_property
+    def _said(self) -> re.Pattern[str]:
+        """Where what was said begins, in whatever case and spacing, to the end of the text."""
+        heads = (r"\s+".join(map(re.escape, each.split())) for each in self._heads)
+        return re.compile(rf"(?:{'|'.join(heads) or '(?!)'}).*", re.IGNORECASE | re.DOTALL)
+
+    @cached_property
     def _dialled(self) -> re.Pattern[str]:
         spelled = (_BETWEEN_DIGITS.join(each) for each in self.phones)
         return re.compile(rf"(?:{'|'.join(spelled) or '(?!)'})(?!\d)")
@@ -120,12 +145,15 @@ class Words:
         )
 
     def redacted(self, value: Any, *, ours: bool = True) -> Any:
-        """Return JSON in which `[erased]` stands for whatever names the customer.
+        """Return JSON in which `[erased]` stands for whatever names the customer or was said.
 
         The names of its fields are ours, but where examples are counted by what they are.
         """
         if isinstance(value, str):
-            return ERASED if value in self._whole else self._inside.sub(ERASED, value)
+            if value in self._whole:
+                return ERASED
+            told = self._said.sub(ERASED, _REFUSED.sub(r"\1.", value))
+            return self._inside.sub(ERASED, told)
         if isinstance(value, list):
             return [self.redacted(each) for each in value]
         if isinstance(value, dict):

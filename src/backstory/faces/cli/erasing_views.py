@@ -32,9 +32,18 @@ def report_view(report: ErasureReport) -> RenderableType:
     ]
     if proof.of_others:
         rows.append(("of others", f"the same words in {_hits(proof.of_others)}"))
+    more: list[RenderableType] = []
+    if proof.left:
+        more.append(
+            text(
+                "What is left has to be removed by hand: what to search for is gone with the rows, "
+                "so a second erasure cannot find it."
+            )
+        )
     return Group(
         heading(f"Customer {report.customer_id} is erased", f"in {duration(report.seconds)}"),
         facts(rows),
+        *more,
         text("Out of reach:"),
         *bullets(report.out_of_reach, "-", "dim"),
     )

@@ -117,11 +117,17 @@ WHERE EXISTS (SELECT FROM unnest(CAST(:words AS text[])) AS w (word)
               WHERE strpos(d.closed, n.digits) > 0);
 
 -- name: deeds_naming
--- Our own deeds that may name a customer.
+-- Our own deeds that may name a customer, or tell what a service said; in whatever spacing.
 SELECT a.id, a.audit_id, a.payload, a.run_id FROM audit_log a
-WHERE a.log = 'backstory' AND EXISTS (
+CROSS JOIN LATERAL (SELECT lower(a.audit_id || ' ' || CAST(a.payload AS text)) AS small OFFSET 0) s
+WHERE a.log = 'backstory' AND (strpos(s.small, ' refused to ') > 0 OR EXISTS (
     SELECT FROM unnest(CAST(:words AS text[])) AS w (word)
-    WHERE strpos(lower(a.audit_id || ' ' || CAST(a.payload AS text)), w.word) > 0);
+    WHERE strpos(s.small || ' ' || regexp_replace(s.small, '(\s|\\[nrt])+', ' ', 'g'), w.word) > 0));
+
+-- name: payload_of_deed
+-- What was written down of one of our own deeds.
+SELECT a.payload FROM audit_log a
+WHERE a.log = 'backstory' AND a.audit_id = CAST(:audit_id AS text);
 
 -- name: rewrite_deed
 -- Keep one of our own deeds without the names.
@@ -133,11 +139,13 @@ WHERE id = CAST(:id AS uuid);
 DELETE FROM audit_log WHERE id = ANY (CAST(:ids AS uuid[])) AND log = 'backstory';
 
 -- name: runs_naming
--- Runs whose options, findings, report or error may name a customer.
+-- Runs of which something may name a customer, or tells what a service said; in whatever spacing.
 SELECT r.id, r.options, r.findings, r.report, r.error FROM backfill_runs r
-WHERE EXISTS (
+CROSS JOIN LATERAL (
+    SELECT lower(concat_ws(' ', r.options, r.findings, r.report, r.error)) AS small OFFSET 0) s
+WHERE strpos(s.small, ' refused to ') > 0 OR EXISTS (
     SELECT FROM unnest(CAST(:words AS text[])) AS w (word)
-    WHERE strpos(lower(concat_ws(' ', r.options, r.findings, r.report, r.error)), w.word) > 0);
+    WHERE strpos(s.small || ' ' || regexp_replace(s.small, '(\s|\\[nrt])+', ' ', 'g'), w.word) > 0);
 
 -- name: rewrite_run
 -- Keep what a run says of itself without the names.
