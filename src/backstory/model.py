@@ -1,6 +1,6 @@
 """The nouns: closed vocabularies, and what a model of meaning is; without I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -9,6 +9,13 @@ CREATED_BY = "backstory"
 SOURCE_BACKFILL = "audit_backfill"
 SOURCE_LIVE = "live"
 OWN_LOG = "backstory"
+
+# What a long work calls again and again on its way: it raises where the work is to end.
+Heed = Callable[[], None]
+
+
+def heedless() -> None:
+    """Heed nobody."""
 
 
 class Vocabulary(StrEnum):

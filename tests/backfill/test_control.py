@@ -5,19 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from dumps import comparable, differences, logical
 from killable import Sizes
 from loaded_world import World, lead, record
+from sqlalchemy import Connection
 from waiting import until
 
-from backstory.backfill import control, journey, manifest, read, work
+from backstory.backfill import control, finish, journey, manifest, read, work
 from backstory.errors import Interrupted, RunError
 from backstory.model import RunStatus, RunWish
 from backstory.runs.progress import Listener, Progress
+from backstory.runs.wish import heed
 from backstory.search.text import SearchQuery, search_messages
 
 LEADS = [lead(f"lead-{number}") for number in range(12)]
@@ -129,6 +133,86 @@ def test_a_wish_is_heard_within_a_second_in_either_pass(
     assert world.one("SELECT count(*) FROM run_partitions WHERE status = 'claimed'") == 0
     report = journey.resume(world.database, "last")
     assert (report.messages_created, report.errors) == (96, [])
+
+
+def at_look(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], *, at: int) -> list[int]:
+    """Let linking look at every turn at what is wished, and act at one of them; count them."""
+    looks = [0]
+
+    def heeding(connection: Connection, run_id: uuid.UUID) -> Callable[[], None]:
+        def look() -> None:
+            looks[0] += 1
+            if looks[0] == at:
+                act()
+            heed(connection, run_id)
+
+        return look
+
+    monkeypatch.setattr(journey, "heeding", heeding)
+    return looks
+
+
+@pytest.mark.parametrize("wanted", RunWish)
+def test_a_wish_is_heard_wherever_leads_are_linked(
+    world: World, monkeypatch: pytest.MonkeyPatch, wanted: RunWish
+) -> None:
+    leads = [lead(f"lead-{number}", phone="+1 512 555 0100") for number in range(12)]
+    looks = at_look(monkeypatch, lambda: None, at=0)
+    clean = world.load(RECORDS, leads)
+    everywhere = looks[0]
+    # At each row of both readings, when keys are followed, decided and written.
+    assert everywhere > 2 * len(leads) + 8
+    world.roll_back()
+    options = world.options(RECORDS, leads)
+    for at in range(1, everywhere + 1):
+        at_look(monkeypatch, wish(world, wanted), at=at)
+        with pytest.raises(Interrupted) as stopped:
+            journey.start(world.database, world.home, options)
+        assert world.one("SELECT count(*) FROM leads") == 0
+        run = str(stopped.value.run_id)
+        ended = {RunWish.PAUSE: "paused", RunWish.CANCEL: "canceled"}[wanted]
+        assert world.one("SELECT status FROM backfill_runs WHERE id = :id", id=run) == ended
+    monkeypatch.undo()
+    if wanted is RunWish.PAUSE:
+        assert comparable(journey.resume(world.database, run)) == comparable(clean)
+
+
+def test_a_wish_is_heard_while_a_long_list_is_linked(world: World) -> None:
+    leads = [lead(f"lead-{number}", email=f"{number}@example.com") for number in range(20_000)]
+    options = world.options(RECORDS, leads)
+    with ThreadPoolExecutor() as pool:
+        going = pool.submit(journey.start, world.database, world.home, options)
+        until(lambda: world.one("SELECT count(*) FROM backfill_runs") == 1)
+        stopped = control.stop(world.database, "last", RunWish.PAUSE)
+        with pytest.raises(Interrupted, match="pause"):
+            going.result()
+    assert stopped.status is RunStatus.PAUSED
+    assert world.one("SELECT count(*) FROM leads") == 0
+
+
+@pytest.mark.parametrize("wanted", RunWish)
+def test_a_wish_that_comes_while_the_search_index_is_built_is_obeyed_afterwards(
+    world: World, monkeypatch: pytest.MonkeyPatch, wanted: RunWish
+) -> None:
+    built = finish.ensure_search_index
+
+    def build(connection: Connection) -> None:
+        built(connection)
+        monkeypatch.setattr(finish, "ensure_search_index", built)
+        wish(world, wanted)()
+
+    monkeypatch.setattr(finish, "ensure_search_index", build)
+    with pytest.raises(Interrupted, match=wanted.value):
+        journey.start(world.database, world.home, world.options(RECORDS, LEADS))
+    if wanted is RunWish.CANCEL:
+        assert status(world) == "canceled"
+        assert list((world.home / "runs").iterdir()) == []
+    else:
+        assert status(world) == "paused"
+        report = journey.resume(world.database, "last")
+        assert (report.messages_created, report.errors) == (96, [])
+    assert world.one("SELECT count(*) FROM messages") == 96
+    assert world.verify(sample=12).ok
 
 
 def test_a_run_may_be_paused_at_every_batch(world: World) -> None:

@@ -18,8 +18,8 @@ def stop(database: Database, reference: str, wanted: RunWish) -> Run:
     """Ask a run to pause or to cancel, and return it as it stands then.
 
     A run that a process leads hears the wish between two batches; if it is still running after
-    some seconds (it builds an index, say) the wish stands and is heard later. A run that nobody
-    leads is moved at once. Raises RunError where the run's state allows no such thing.
+    some seconds (it builds an index, say) the wish stands and is heard afterwards. A run that
+    nobody leads is moved at once. Raises RunError where the run's state allows no such thing.
     """
     with translated(), database.engine.connect() as connection:
         with connection.begin():

@@ -16,6 +16,7 @@ from backstory.extract.identity import conversation_id
 from backstory.model import CREATED_BY, PartitionStage, RunMode, RunStatus
 from backstory.runs import run as runs
 from backstory.runs.progress import Stopwatch
+from backstory.runs.wish import heed, heeding
 from backstory.store import backfill as store
 from backstory.store.engine import translated
 from backstory.store.statements import sql
@@ -31,10 +32,14 @@ _ANALYZE_RECORDS = 1000
 def finish(
     connection: Connection, run_id: uuid.UUID, manifest: Manifest, watch: Stopwatch
 ) -> Report:
-    """Complete a run whose partitions are all done: index, empty conversations, sums, report."""
+    """Complete a run whose partitions are all done: index, empty conversations, sums, report.
+
+    Raises Interrupted where something else was wished of it: the index is not built a second time.
+    """
     refused = add_empty_conversations(connection, run_id)
     ensure_search_index(connection)
     with connection.begin():
+        heed(connection, run_id)
         run = runs.get_run(connection, str(run_id))
         ledger = stage_counts(connection, run_id, PartitionStage.WRITE)
         read = stage_counts(connection, run_id, PartitionStage.READ)
@@ -68,6 +73,8 @@ def finish(
             connection, run_id=run_id, action=AUDIT_ACTION, payload=_audit_payload(report, run)
         )
         runs.note(connection, run_id, seconds=watch.seconds, report=report.as_json())
+        # Who wishes something from now on waits for this row, and is told that the run is done.
+        heed(connection, run_id)
         runs.move(connection, run, RunStatus.DONE)
     return report
 
@@ -119,8 +126,10 @@ def add_empty_conversations(connection: Connection, run_id: uuid.UUID) -> list[s
     """Give every lead that has none its first conversation; return those the database refuses."""
     after = None
     refused: list[str] = []
+    look = heeding(connection, run_id)
     while True:
         with connection.begin():
+            look()
             values = {"after": after, "limit": _PAGE}
             page = connection.execute(sql("leads_without_conversation"), values).all()
             if not page:

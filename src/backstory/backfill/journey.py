@@ -34,6 +34,7 @@ from backstory.runs import run as runs
 from backstory.runs.journey import check_mode, lead_run
 from backstory.runs.progress import Listener, Stopwatch
 from backstory.runs.run import Run
+from backstory.runs.wish import heeding
 from backstory.store.engine import Database, parse_url, translated
 from backstory.store.lines import keep_rules
 from backstory.store.linking import LinkOutcome, link_leads
@@ -236,9 +237,15 @@ def _link_listed(
     connection: Connection, run: Run, manifest: Manifest, erased: Keys
 ) -> dict[str, Any]:
     options = manifest.options
-    leads = LeadList(manifest.leads, options, erased)
+    look = heeding(connection, run.id)
+    leads = LeadList(manifest.leads, options, erased, heed=look)
     outcome = link_leads(
-        connection, leads, run_id=run.id, source=LeadSource.LIST, hub_limit=options.hub_limit
+        connection,
+        leads,
+        run_id=run.id,
+        source=LeadSource.LIST,
+        hub_limit=options.hub_limit,
+        heed=look,
     )
     if options.listed:
         save_known_leads(connection, leads, Path(run.spill_dir))

@@ -12,6 +12,7 @@ from backstory.extract.identity import lead_id
 from backstory.extract.judge import Keys
 from backstory.extract.leads import LeadRecord, parse_lead
 from backstory.extract.parse import Unreadable
+from backstory.model import Heed, heedless
 
 _ERRORS_SHOWN = 20
 _NAMES_SHOWN = 3
@@ -20,12 +21,21 @@ _NAMES_SHOWN = 3
 class LeadList:
     """The given lists of leads, read anew at each iteration, without those that were erased.
 
-    What is unreadable is noted, and what is odd about a list as a whole.
+    What is unreadable is noted, and what is odd about a list as a whole. `heed` is called at every
+    row: it may raise.
     """
 
-    def __init__(self, sources: Sequence[Source], options: BackfillOptions, erased: Keys) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        options: BackfillOptions,
+        erased: Keys,
+        *,
+        heed: Heed = heedless,
+    ) -> None:
         self._sources = sources
         self._erased = erased
+        self._heed = heed
         self._zone = ZoneInfo(options.assume_tz)
         self._region = options.region
         self._begin()
@@ -44,6 +54,7 @@ class LeadList:
             count = 0
             for row in source.read():
                 count += 1
+                self._heed()
                 if not look.is_over:
                     look.at(row[1])
                 lead = self._lead(source, row, look)

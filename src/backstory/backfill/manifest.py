@@ -146,13 +146,16 @@ def save_known_leads(
 ) -> Path:
     """Write the keys of all listed leads and of those we know already; return the file."""
     listed = (lead_id(lead.external_id) for lead in leads)
-    there: Iterator[bytes] = iter(())
+    file = directory / "known-leads"
+    KnownLeads(itertools.chain(listed, _lead_keys(connection))).save(file)
+    return file
+
+
+def _lead_keys(connection: Connection | None) -> Iterator[bytes]:
+    """Yield the keys of the leads we know; nothing is asked before the first is wanted."""
     if connection is not None:
         streamed = connection.execute(sql("lead_keys"), execution_options={"yield_per": 1000})
-        there = (bytes(row.key) for row in streamed)
-    file = directory / "known-leads"
-    KnownLeads(itertools.chain(listed, there)).save(file)
-    return file
+        yield from (bytes(row.key) for row in streamed)
 
 
 def read_task(manifest: Manifest, directory: Path, known: Path | None, erased: Keys) -> ReadTask:

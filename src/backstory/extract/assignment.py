@@ -16,6 +16,7 @@ from backstory.extract.customers import Hub, LeadGraph, Partition
 from backstory.extract.identity import customer_id, derived_id
 from backstory.extract.leads import Key
 from backstory.extract.parse import from_microseconds, microseconds
+from backstory.model import Heed, heedless
 
 # A lead without a time comes after every lead that has one.
 _UNKNOWN_TIME = 1 << 62
@@ -127,17 +128,25 @@ class Assignment:
 
 
 def assign(
-    census: Census, hub_limit: int, *, standing: Standing, apart: Apart = frozenset()
+    census: Census,
+    hub_limit: int,
+    *,
+    standing: Standing,
+    apart: Apart = frozenset(),
+    heed: Heed = heedless,
 ) -> Assignment:
-    """Decide on every lead of the census."""
-    partition = census.graph.partition(hub_limit)
+    """Decide on every lead of the census; `heed` is called on the way, and may raise."""
+    partition = census.graph.partition(hub_limit, heed)
     component = partition.component
     founder = _founders(census, component)
+    heed()
     kept_by = _keepers(census, component, founder)
     target, absorbed = _survivors(kept_by, apart)
     founded = _found(census, component, founder, taken=target, standing=standing)
+    heed()
     target.update({component[each.lead]: each.customer for each in founded})
     customer_of = _customers(census, component, target=target, kept_by=kept_by, absorbed=absorbed)
+    heed()
     leaving = _moves(census, customer_of, absorbed=absorbed)
     return Assignment(
         customer_of=customer_of,

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from backstory.extract.leads import Key
-from backstory.model import IdentityKind
+from backstory.model import Heed, IdentityKind, heedless
 
 HUB_LIMIT = 25
 # A lead carries at most one key of each kind.
 _SLOTS = len(IdentityKind)
 _NONE = -1
+_HEED_PLACES = 50_000
 
 
 class Hub(NamedTuple):
@@ -99,14 +100,14 @@ class LeadGraph:
             if key != _NONE:
                 yield key
 
-    def partition(self, hub_limit: int = HUB_LIMIT) -> Partition:
-        """Return who is the same person, and the keys that linked nobody."""
+    def partition(self, hub_limit: int = HUB_LIMIT, heed: Heed = heedless) -> Partition:
+        """Return who is the same person, and the keys that linked nobody; `heed` may raise."""
         frequent = self._frequent(hub_limit)
         sets = UnionFind(len(self))
-        self._link(sets, excluded=frequent)
+        self._link(sets, excluded=frequent, heed=heed)
         behind = self._identities_behind(frequent, sets)
         hubs = {key for key, identities in behind.items() if len(identities) > hub_limit}
-        self._link(sets, excluded=hubs)
+        self._link(sets, excluded=hubs, heed=heed)
         component = array("i", (sets.find(lead) for lead in range(len(self))))
         return Partition(component, self._report(hubs, behind))
 
@@ -123,10 +124,12 @@ class LeadGraph:
             if leads[number] > hub_limit and not text.startswith(always)
         }
 
-    def _link(self, sets: UnionFind, *, excluded: set[int]) -> None:
+    def _link(self, sets: UnionFind, *, excluded: set[int], heed: Heed) -> None:
         """Join the leads that share a key, but for the excluded ones."""
         first = array("i", [_NONE]) * len(self._keys)
         for place, key in enumerate(self._carried):
+            if place % _HEED_PLACES == 0:
+                heed()
             if key == _NONE or key in excluded:
                 continue
             if first[key] == _NONE:

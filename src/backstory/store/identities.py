@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from backstory.extract.assignment import Assignment, Census
 from backstory.extract.identity import derived_id
 from backstory.extract.leads import Key
-from backstory.model import Provenance
+from backstory.model import Heed, Provenance, heedless
 from backstory.store.bulk import copy_rows, field, uuid_array
 from backstory.store.engine import driver_of
 from backstory.store.statements import sql
@@ -30,13 +30,20 @@ Name = tuple[Provenance, str, str, bytes]
 
 
 def project_identities(
-    connection: Connection, census: Census, assignment: Assignment, *, run_id: UUID | None
+    connection: Connection,
+    census: Census,
+    assignment: Assignment,
+    *,
+    run_id: UUID | None,
+    heed: Heed = heedless,
 ) -> None:
     """Bring the identities under every key of the census in line with its leads."""
     carriers = _Carriers(census, assignment)
+    heed()
     any_known = connection.execute(sql("has_identities")).scalar_one()
     shared = _shared(connection, census, assignment)
     for start in range(0, carriers.keys, _KEYS_AT_ONCE):
+        heed()
         keys = list(census.graph.keys(start, start + _KEYS_AT_ONCE))
         wanted = carriers.wanted(keys, start)
         known = _known(connection, keys, ()) if any_known else []

@@ -20,7 +20,7 @@ from backstory.extract.assignment import Apart, Census, Owner
 from backstory.extract.identity import lead_id
 from backstory.extract.leads import Key, LeadRecord, identity_keys
 from backstory.extract.parse import canonical_json
-from backstory.model import IdentityKind
+from backstory.model import Heed, IdentityKind, heedless
 from backstory.store.bulk import uuid_array
 from backstory.store.statements import sql
 
@@ -94,9 +94,13 @@ class Difference(NamedTuple):
 
 
 class Knowledge:
-    """What the tables know, seen through one transaction; nothing without a connection."""
+    """What the tables know, seen through one transaction; nothing without a connection.
 
-    def __init__(self, connection: Connection | None) -> None:
+    `heed` is called before every page of questions; it may raise.
+    """
+
+    def __init__(self, connection: Connection | None, heed: Heed = heedless) -> None:
+        self.heed = heed
         self._connection = connection
         self._leads = connection if connection and self._one("has_leads") else None
 
@@ -108,6 +112,7 @@ class Knowledge:
 
         The database compares: it alone knows when two JSON values are equal to it.
         """
+        self.heed()
         if self._leads is None:
             return [Difference(place, lead, None, ()) for place, lead in enumerate(batch)]
         parameters = {"leads": as_json(batch), "sparing": sparing}
@@ -126,6 +131,7 @@ class Knowledge:
 
     def with_keys(self, keys: Sequence[Key]) -> Iterable[KnownLead]:
         """Return the leads that carry any of these keys."""
+        self.heed()
         if self._leads is None:
             return ()
         values: dict[IdentityKind, list[str]] = {kind: [] for kind in IdentityKind}
@@ -159,6 +165,7 @@ class Knowledge:
     def _rows(self, name: str, ids: Sequence[bytes]) -> Iterator[Any]:
         if self._connection is not None:
             for page in _pages(ids, _KEYS_AT_ONCE):
+                self.heed()
                 yield from self._connection.execute(sql(name), {"ids": uuid_array(page)})
 
 

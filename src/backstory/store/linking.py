@@ -4,9 +4,10 @@ Reading (`store.intake`) and deciding who belongs to whom (`extract.assignment`)
 both; only `link_leads` writes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -16,7 +17,7 @@ from backstory.extract.customers import HUB_LIMIT, Hub
 from backstory.extract.identity import lead_id
 from backstory.extract.leads import Key, LeadRecord
 from backstory.extract.parse import microseconds
-from backstory.model import LeadSource
+from backstory.model import Heed, LeadSource, heedless
 from backstory.store.backfill import lock_leads
 from backstory.store.bulk import copy_rows, field, uuid_array
 from backstory.store.engine import driver_of, translated
@@ -35,6 +36,9 @@ _CUSTOMER_COLUMNS = ("id", "created_at", "run_id")
 _CUSTOMER_FIELDS = len(_CUSTOMER_COLUMNS).to_bytes(2)
 _JSONB_VERSION = b"\x01"
 _MANY_LEADS = 1_000
+_AT_ONCE = 5_000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,20 +94,22 @@ def link_leads(
     source: LeadSource,
     hub_limit: int = HUB_LIMIT,
     also_locking: Iterable[bytes] = (),
+    heed: Heed = heedless,
 ) -> LinkOutcome:
     """Take the leads and link them, in the open transaction of `connection`.
 
     A list says all there is about a lead; any other source adds, and blanks nothing. With a
     `run_id` (of a row in `backfill_runs`) everything can be undone by `unlinking.unlink_run`.
-    `also_locking` are keys of further leads that the transaction will write to.
+    `also_locking` are keys of further leads that the transaction will write to. `heed` is called
+    again and again on the way; what it raises ends the transaction.
     """
     with translated():
         connection.execute(sql("lock_linking"))
-        with Intake(Knowledge(connection), sparing=source is not LeadSource.LIST) as intake:
+        with Intake(Knowledge(connection, heed), sparing=source is not LeadSource.LIST) as intake:
             assignment = _decide(intake, _not_erased(connection, leads), hub_limit)
             # Whoever writes messages of a lead that may change hands does so before or after.
             lock_leads(connection, (*_known_keys(intake.census), *also_locking))
-            _Writer(connection, run_id, source).write(intake, assignment)
+            _Writer(connection, run_id, source, heed).write(intake, assignment)
             return _outcome(intake, assignment)
 
 
@@ -159,6 +165,7 @@ def _assign(intake: Intake, hub_limit: int) -> Assignment:
         hub_limit,
         standing=intake.knowledge.standing,
         apart=intake.knowledge.apart(intake.census.owners),
+        heed=intake.knowledge.heed,
     )
 
 
@@ -180,8 +187,15 @@ def _outcome(intake: Intake, assignment: Assignment) -> LinkOutcome:
 class _Writer:
     """Applies an assignment; what is shared by all its steps."""
 
-    def __init__(self, connection: Connection, run_id: UUID | None, source: LeadSource) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        run_id: UUID | None,
+        source: LeadSource,
+        heed: Heed = heedless,
+    ) -> None:
         self._connection = connection
+        self._heed = heed
         self._run_id = run_id
         self._run = field(run_id.bytes if run_id else None)
         self._source = source
@@ -193,6 +207,7 @@ class _Writer:
             return
         self._add_customers(census, assignment)
         for new, changed in intake.differences():
+            self._heed()
             self._add_leads(new, assignment)
             self._change_leads(changed)
         departures = split(
@@ -201,31 +216,39 @@ class _Writer:
             targets=_targets(census, assignment),
             run_id=self._run_id,
         )
+        self._heed()
         merge(self._connection, assignment.merges, run_id=self._run_id)
-        project_identities(self._connection, census, assignment, run_id=self._run_id)
+        self._heed()
+        project_identities(
+            self._connection, census, assignment, run_id=self._run_id, heed=self._heed
+        )
         if intake.created >= _MANY_LEADS:
             self._connection.execute(sql("analyze_links"))
+        self._heed()
         settle_profiles(self._connection, departures, run_id=self._run_id)
         concerned = set(assignment.customer_of[: intake.created + intake.changed])
         concerned.update(each.survivor for each in assignment.merges)
-        fill_profiles(self._connection, concerned, run_id=self._run_id)
+        for page in _pages(sorted(concerned)):
+            self._heed()
+            fill_profiles(self._connection, page, run_id=self._run_id)
 
     def _add_customers(self, census: Census, assignment: Assignment) -> None:
         parameters = {"run_id": self._run_id}
         moment = self._connection.execute(sql("linking_moment"), parameters).scalar_one()
-        rows = (
-            b"".join(
-                (
-                    _CUSTOMER_FIELDS,
-                    field(each.customer),
-                    _time(census.created_at(each.lead) or moment),
-                    self._run,
+        for page in _pages([each for each in assignment.founded if not each.revived]):
+            self._heed()
+            rows = (
+                b"".join(
+                    (
+                        _CUSTOMER_FIELDS,
+                        field(each.customer),
+                        _time(census.created_at(each.lead) or moment),
+                        self._run,
+                    )
                 )
+                for each in page
             )
-            for each in assignment.founded
-            if not each.revived
-        )
-        copy_rows(driver_of(self._connection), "customers", _CUSTOMER_COLUMNS, rows)
+            copy_rows(driver_of(self._connection), "customers", _CUSTOMER_COLUMNS, rows)
 
     def _add_leads(self, leads: list[tuple[int, Listed]], assignment: Assignment) -> None:
         if leads:
@@ -263,6 +286,10 @@ class _Writer:
         )
         ids = uuid_array(lead_id(lead.external_id) for lead in leads)
         self._connection.execute(sql("follow_leads"), {"ids": ids, "run_id": self._run_id})
+
+
+def _pages(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
 
 
 def _targets(census: Census, assignment: Assignment) -> dict[UUID, UUID]:
