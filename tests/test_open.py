@@ -9,6 +9,7 @@ from sqlalchemy import text
 import backstory
 from backstory.config import Settings
 from backstory.errors import Refused, UsageError
+from backstory.extract.customers import HUB_LIMIT
 from backstory.tools.catalog import TOOLS
 from backstory.tools.schemas import Format, projection
 
@@ -66,6 +67,23 @@ def test_an_event_s_phone_is_read_in_the_region_of_the_settings(
         with app.database.engine.connect() as connection:
             (phone,) = connection.execute(text("SELECT phone_e164 FROM leads")).one()
     assert phone == "+442079460018"
+
+
+def test_an_event_s_lead_is_linked_by_the_hub_limit_of_the_settings(
+    monkeypatch, empty_database_url, tmp_path
+):
+    monkeypatch.setenv("BACKSTORY_HUB_LIMIT", "2")
+    with backstory.open(database=empty_database_url, home=tmp_path) as app:
+        assert Settings().hub_limit == 2
+        for number in range(3):
+            lead = {"channel": "sms", "phone": "+15125550100", "email": f"{number}@example.com"}
+            event = HELLO | {"id": f"e-{number}", "lead_id": f"lead-{number}", "lead": lead}
+            app.record_event(event)
+        with app.database.engine.connect() as connection:
+            owners = text("SELECT count(DISTINCT customer_id) FROM leads")
+            assert connection.execute(owners).scalar_one() == 3
+    monkeypatch.delenv("BACKSTORY_HUB_LIMIT")
+    assert Settings().hub_limit == HUB_LIMIT
 
 
 def test_a_session_answers_calls(opened):

@@ -125,7 +125,9 @@ class App:
         from backstory.live.reading import LiveOptions
         from backstory.live.record import record_event
 
-        options = options or LiveOptions(region=self.settings.region)
+        options = options or LiveOptions(
+            region=self.settings.region, hub_limit=self.settings.hub_limit
+        )
         options = replace(options, lines=options.lines or self.lines)
         return record_event(self._upgraded, event, options=options)
 

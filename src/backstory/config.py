@@ -11,6 +11,8 @@ from backstory.errors import UsageError
 DEFAULT_SCHEMA = "backstory"
 # PostgreSQL cuts identifiers at 63 bytes; roles named after the schema need room for a suffix.
 MAX_SCHEMA_LENGTH = 48
+# With a limit of one, two leads of one phone would be a hub: nothing would link but messenger ids.
+FEWEST_FOR_A_HUB = 2
 
 
 class Settings(BaseSettings):
@@ -21,6 +23,8 @@ class Settings(BaseSettings):
     `db_linger` (BACKSTORY_DB_LINGER): seconds the embedded server outlives its last user.
     `context_memory_enabled` (CONTEXT_MEMORY_ENABLED): whether agents are offered memory at all.
     `region` (BACKSTORY_REGION): reads phones without a country code, ISO 3166.
+    `hub_limit` (BACKSTORY_HUB_LIMIT): a phone or an e-mail address of more otherwise unconnected
+    identities than that links nobody.
     `embedding_model` (BACKSTORY_EMBEDDING_MODEL): a model's name below the home, its directory, or
     its name at the service.
     `embedding_url` (BACKSTORY_EMBEDDING_URL): an OpenAI-compatible service that embeds, as
@@ -40,6 +44,7 @@ class Settings(BaseSettings):
     db_linger: float = Field(default=600.0, ge=0)
     context_memory_enabled: bool = Field(default=False, validation_alias="CONTEXT_MEMORY_ENABLED")
     region: str = Field(default="US", pattern=r"^[A-Z]{2}$")
+    hub_limit: int = Field(default=25, ge=FEWEST_FOR_A_HUB)
     embedding_model: str = Field(default="all-minilm-l6-v2-int8", min_length=1)
     embedding_url: str | None = Field(default=None)
     embedding_key: SecretStr | None = Field(default=None)

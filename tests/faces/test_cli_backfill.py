@@ -68,6 +68,38 @@ def test_warnings_leave_the_exit_code_0(prepared, tmp_path):
     assert any("derived" in warning for warning in told.json["warnings"])
 
 
+# --- the hub limit ---------------------------------------------------------------------------
+
+
+OFFICE = [
+    {"id": f"lead-{n}", "channel": "sms", "phone": "+15125550100", "email": f"{n}@example.com"}
+    for n in range(3)
+]
+
+
+@pytest.mark.parametrize("way", [("--dry-run",), ()])
+@pytest.mark.parametrize("limit", ["2", "3"])
+@pytest.mark.parametrize("given", ["option", "setting", "both"])
+def test_a_plan_and_a_run_keep_the_hub_limit(prepared, tmp_path, way, limit, given):
+    sources = ("--audit", written(tmp_path / "log.jsonl", [record(1, "lead-0")]))
+    sources += ("--leads", written(tmp_path / "leads.jsonl", OFFICE))
+    words = () if given == "setting" else ("--hub-limit", limit)
+    setting = {"option": "25", "setting": limit, "both": "9"}[given]
+    prepared.env["BACKSTORY_HUB_LIMIT"] = setting
+    told = prepared.type("backfill", *sources, *words, *way, "--json").json
+    assert told["customers_created"] == (3 if limit == "2" else 1)
+    assert any("+15125550100" in each for each in told["warnings"]) == (limit == "2")
+
+
+@pytest.mark.parametrize("limit", ["1", "0", "-3"])
+def test_a_hub_limit_below_two_is_refused(prepared, limit):
+    told = prepared.type("backfill", "--audit", AUDIT, "--hub-limit", limit)
+    assert (told.code, "--hub-limit is at least 2" in told.err) == (2, True)
+    prepared.env["BACKSTORY_HUB_LIMIT"] = limit
+    told = prepared.type("backfill", "--audit", AUDIT)
+    assert (told.code, "BACKSTORY_HUB_LIMIT cannot be" in told.err) == (2, True)
+
+
 # --- sources ---------------------------------------------------------------------------------
 
 

@@ -34,6 +34,17 @@ def test_record_says_of_each_event_what_became_of_it(terminal):
     assert terminal.type("verify").code == 0
 
 
+def test_record_links_by_the_hub_limit_of_the_settings(prepared):
+    prepared.env["BACKSTORY_HUB_LIMIT"] = "2"
+    leads = [
+        {"channel": "sms", "phone": "512 555 0142", "email": f"{n}@example.com"} for n in range(3)
+    ]
+    events = lines(*(record(n, f"lead-{n}") | {"lead": lead} for n, lead in enumerate(leads)))
+    assert prepared.type("record", "-", stdin=events).code == 0
+    customers = prepared.type("customers", "--json").json["customers"]
+    assert len(customers) == 3
+
+
 def test_record_answers_in_json_and_takes_a_last_line_without_its_newline(prepared, tmp_path):
     file = tmp_path / "events.jsonl"
     file.write_text(lines(record(1)) + json.dumps(record(2)))

@@ -9,12 +9,13 @@ import phonenumbers
 
 from backstory.audit.connect import is_url
 from backstory.audit.source import Kind, mapping_for
+from backstory.config import FEWEST_FOR_A_HUB
 from backstory.errors import UsageError
+from backstory.extract.customers import HUB_LIMIT
 from backstory.extract.line_rules import LineRules, our_rules
 from backstory.model import OWN_LOG, Role, RunMode
 
 DEFAULT_LOG = "audit"
-DEFAULT_HUB_LIMIT = 25
 UNKNOWN_ACTOR = {"skip": None, "system": Role.SYSTEM}
 
 
@@ -39,7 +40,7 @@ class BackfillOptions:
     region: str = "US"
     unknown_actor: str = "skip"
     allow_empty: bool = False
-    hub_limit: int = DEFAULT_HUB_LIMIT
+    hub_limit: int = HUB_LIMIT
     mode: RunMode = RunMode.BACKFILL
     listed: bool = False
     lines: LineRules | None = None
@@ -57,6 +58,24 @@ class BackfillOptions:
             raise UsageError(f"--log cannot be {self.log!r}: choose another name for your log.")
         if (self.audit + self.leads).count("-") > 1:
             raise UsageError("`-` means standard input and can be given once.")
+        self._check_tables()
+        if self.unknown_actor not in UNKNOWN_ACTOR:
+            raise UsageError("--unknown-actor is `skip` or `system`.")
+        if not 1 <= self.workers <= _MOST_WORKERS:
+            raise UsageError(f"--workers goes from 1 to {_MOST_WORKERS}.")
+        if self.hub_limit < FEWEST_FOR_A_HUB:
+            raise UsageError(f"--hub-limit is at least {FEWEST_FOR_A_HUB}.")
+        if self.region.upper() not in phonenumbers.SUPPORTED_REGIONS:
+            raise UsageError(f"--region {self.region!r} is no country code such as US, GB or DE.")
+        try:
+            ZoneInfo(self.assume_tz)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as bad:
+            raise UsageError(
+                f"--assume-tz {self.assume_tz!r} is no time zone such as UTC or Europe/Berlin."
+            ) from bad
+        return replace(self, region=self.region.upper(), listed=bool(self.leads) or self.listed)
+
+    def _check_tables(self) -> None:
         for name, table, given in (
             ("audit", self.audit_table, self.audit),
             ("lead", self.lead_table, self.leads),
@@ -67,19 +86,6 @@ class BackfillOptions:
                     f"--{name}-table names a table behind a postgresql:// URL, and {source} names "
                     "none: leave it out, or give the URL."
                 )
-        if self.unknown_actor not in UNKNOWN_ACTOR:
-            raise UsageError("--unknown-actor is `skip` or `system`.")
-        if not 1 <= self.workers <= _MOST_WORKERS:
-            raise UsageError(f"--workers goes from 1 to {_MOST_WORKERS}.")
-        if self.region.upper() not in phonenumbers.SUPPORTED_REGIONS:
-            raise UsageError(f"--region {self.region!r} is no country code such as US, GB or DE.")
-        try:
-            ZoneInfo(self.assume_tz)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as bad:
-            raise UsageError(
-                f"--assume-tz {self.assume_tz!r} is no time zone such as UTC or Europe/Berlin."
-            ) from bad
-        return replace(self, region=self.region.upper(), listed=bool(self.leads) or self.listed)
 
     def columns_of(self, kind: Kind) -> Mapping[str, str]:
         """Return the part of `columns` that concerns one kind of source."""

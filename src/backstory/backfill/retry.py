@@ -9,6 +9,7 @@ from backstory.backfill import journey
 from backstory.backfill.manifest import make_directory
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.report import Report
+from backstory.extract.customers import HUB_LIMIT
 from backstory.extract.line_rules import LineRules
 from backstory.model import RunMode
 from backstory.runs import run as runs
@@ -24,17 +25,21 @@ def retry(
     listener: Listener | None = None,
     *,
     lines: LineRules | None = None,
+    hub_limit: int = HUB_LIMIT,
 ) -> list[Report]:
     """Try the open quarantine again, of one run or all; return a report for each way of reading.
 
     Records that were read with other options (time zone, mapping) make runs of their own. What
     fails again stays in quarantine; a rollback of the retry puts the rest back there. `lines` are
-    the rules by which events are rendered, None for ours.
+    the rules by which events are rendered, None for ours; `hub_limit` is for its rollback.
     """
     with translated(), database.engine.begin() as connection:
         of_run = runs.get_run(connection, reference).id if reference else None
         groups = retry_groups(connection, of_run)
-    return [_retry(database, home, of_run, group, listener, lines=lines) for group in groups]
+    return [
+        _retry(database, home, of_run, group, listener, lines=lines, hub_limit=hub_limit)
+        for group in groups
+    ]
 
 
 def _retry(
@@ -45,6 +50,7 @@ def _retry(
     listener: Listener | None,
     *,
     lines: LineRules | None,
+    hub_limit: int,
 ) -> Report:
     run_id = uuid.uuid4()
     directory = make_directory(home, run_id)
@@ -62,6 +68,7 @@ def _retry(
         listed=given["listed"],
         mode=RunMode.RETRY,
         lines=lines,
+        hub_limit=hub_limit,
     )
 
     def mark(connection: Connection) -> None:

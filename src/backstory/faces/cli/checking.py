@@ -118,7 +118,14 @@ def retry_quarantine(call: Call, *, run: OfRun = None) -> ExitCode:
     from backstory.faces.cli.checking_views import retry_view
 
     with call.app() as app, call.progress() as listener:
-        reports = retry(app.for_reading(), app.home, run, listener, lines=app.lines)
+        reports = retry(
+            app.for_reading(),
+            app.home,
+            run,
+            listener,
+            lines=app.lines,
+            hub_limit=app.settings.hub_limit,
+        )
     call.answer({"runs": [report.as_json() for report in reports]}, retry_view(reports))
     clean = all(report.clean for report in reports)
     return ExitCode.DONE if clean else ExitCode.FINDINGS

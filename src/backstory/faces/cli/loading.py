@@ -16,6 +16,7 @@ from backstory.faces.cli.source_options import (
     AuditOption,
     AuditTableOption,
     EmptyOption,
+    HubOption,
     LeadsOption,
     LeadTableOption,
     LogOption,
@@ -87,6 +88,7 @@ def backfill(
     assume_tz: ZoneOption = "UTC",
     region: RegionOption = "US",
     unknown_actor: ActorOption = "skip",
+    hub_limit: HubOption = None,
     allow_empty: EmptyOption = False,
 ) -> ExitCode:
     """Load an audit log: link leads to customers, write whole conversations, check the sums.
@@ -110,6 +112,7 @@ def backfill(
         region=region,
         unknown_actor=unknown_actor,
         allow_empty=allow_empty,
+        hub_limit=call.settings.hub_limit if hub_limit is None else hub_limit,
         lines=call.lines,
     ).check()
     if dry_run:

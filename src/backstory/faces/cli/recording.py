@@ -132,6 +132,7 @@ def _options(
         unknown_actor=UNKNOWN_ACTOR[checked.unknown_actor],
         assume_tz=checked.assume_tz,
         region=checked.region,
+        hub_limit=call.settings.hub_limit,
         lines=call.lines,
     )
 

@@ -57,6 +57,15 @@ RegionOption = Annotated[
     str,
     typer.Option("--region", metavar="CC", help="The country of phone numbers without a prefix."),
 ]
+HubOption = Annotated[
+    int | None,
+    typer.Option(
+        "--hub-limit",
+        metavar="N",
+        help="A phone or e-mail of more unconnected identities links nobody, instead of "
+        "BACKSTORY_HUB_LIMIT.",
+    ),
+]
 ActorOption = Annotated[
     str,
     typer.Option(

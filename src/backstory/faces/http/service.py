@@ -76,7 +76,10 @@ class Service:
     def running(self) -> Iterator[None]:
         """Take events within; at the end write those that were accepted."""
         options = LiveOptions(
-            log=self.options.log, region=self.app.settings.region, lines=self.app.lines
+            log=self.options.log,
+            region=self.app.settings.region,
+            hub_limit=self.app.settings.hub_limit,
+            lines=self.app.lines,
         )
         with EventQueue(self.database, options) as self._queue:
             self.metrics.waiting.set_function(lambda: self.queue.waiting)
