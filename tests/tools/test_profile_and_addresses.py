@@ -112,6 +112,13 @@ def test_two_customers_may_have_the_same_address(ana, bob):
     assert told(bob, "add_address", line1="9 Shared Ave")["outcome"] == "created"
 
 
+def test_a_country_that_is_none_is_refused(ana):
+    assert told(ana, "add_address", line1="5 Elm St", country="CA")["outcome"] == "created"
+    assert (
+        "ZZ is no country" in refused(ana, "add_address", line1="5 Elm St", country="ZZ")["message"]
+    )
+
+
 def test_an_address_without_a_street_is_refused(ana):
     assert refused(ana, "add_address", line1="---")["outcome"] == "invalid_arguments"
 

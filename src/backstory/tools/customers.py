@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
+import phonenumbers
 from pydantic import Field
 
 from backstory.errors import Refused
@@ -221,6 +222,12 @@ def add_address(bound: Bound, asked: AddAddress) -> AddressAdded:
     notes or label or has become primary, duplicate changed nothing. Comes back with the address
     and the address_id that create_job takes.
     """
+    if asked.country and asked.country not in phonenumbers.SUPPORTED_REGIONS:
+        raise Refused(
+            "invalid_arguments",
+            f"country: {asked.country} is no country.",
+            next_step="Leave it out, or give its two letters, as in US.",
+        )
     outcome, row = addresses.add(bound, addresses.Given(**asked.model_dump()))
     return AddressAdded(
         outcome=outcome,

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID
 
+from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from backstory.errors import RecordRefused, Refused, Transient, UsageError
@@ -170,7 +171,7 @@ class Session:
                     "This idempotency key was used for other arguments.",
                     next_step="Repeat the call as it was, or use a new key.",
                 )
-            data, outcome = before.answer, str(before.answer["outcome"])
+            data, outcome = _as_given(tool, before.answer), str(before.answer["outcome"])
         else:
             mine = bind(
                 connection,
@@ -245,6 +246,17 @@ def open_session(
             )
         ensure_conversation(connection, found, rules.clock())
     return Session(database, found, actor, rules)
+
+
+def _as_given(tool: Tool, answer: dict[str, Any]) -> dict[str, Any]:
+    """Return a kept answer with its keys in the order in which the tool gives them.
+
+    One of an earlier version may have others: it is given as it was kept.
+    """
+    try:
+        return tool.gives.model_validate(answer).model_dump(mode="json")
+    except ValidationError:
+        return answer
 
 
 def _plain(arguments: object) -> dict[str, Any]:
