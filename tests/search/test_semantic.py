@@ -8,7 +8,7 @@ from search_world import NOON, add_lead, say
 from sqlalchemy import text
 from tiny_model import TOPICS, make_model
 
-from backstory.errors import ModelUnreachable, UsageError
+from backstory.errors import ModelUnreachable, Unanswerable, UsageError
 from backstory.model import Channel, Role, SearchMode
 from backstory.search import embed_run
 from backstory.search.embed_local import LocalEmbedder
@@ -224,6 +224,71 @@ def test_filters_hold_by_meaning_too(world, tiny, mode, given, expected):
     assert found.count("The van is blue.") == expected
 
 
+@pytest.mark.parametrize("mode", BOTH)
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("vehicle -blue", {"A red car."}),
+        ("vehicle - blue -terrier", {"A red car."}),
+        ('vehicle -"is blue"', {"A red car."}),
+        ('"the van" vehicle', {"The van is blue."}),
+        ('"red car', {"A red car."}),
+        ('"red car" -red', set()),
+        ("blue -the", {"The van is blue.", "A red car."}),
+        ('"red car" or "van is"', {"The van is blue.", "A red car."}),
+        ('"red car" or vehicle', {"The van is blue.", "A red car."}),
+    ],
+)
+def test_what_is_excluded_or_quoted_holds_by_meaning_too(
+    database, tmp_path, tiny, *, mode, query, expected
+):
+    with database.engine.begin() as connection:
+        add_lead(connection, "ann")
+        say(connection, "ann", "The van is blue.", "A red car.")
+    embed_run.start(database, tmp_path, tiny)
+    answer = ask(database, query, mode, tiny)
+    assert set(contents(answer)) == expected
+    assert ("What is quoted" in (answer.note or "")) == (" or vehicle" not in query)
+
+
+@pytest.mark.parametrize("mode", BOTH)
+def test_of_what_is_not_excluded_as_many_come_as_there_are(database, tmp_path, tiny, mode):
+    """The nearest hundreds are excluded: the index alone would come back with too few."""
+    with database.engine.begin() as connection:
+        add_lead(connection, "crowd")
+        add_lead(connection, "few")
+        say(connection, "crowd", *(f"van refund truck car {some_words(n, 3)}" for n in range(800)))
+        say(connection, "few", *(f"rain lost luggage {some_words(n, 2)}" for n in range(12)))
+    embed_run.start(database, tmp_path, tiny)
+    for query in ("vehicle -refund", '"lost luggage" vehicle -refund'):
+        answer = ask(database, query, mode, tiny, limit=20)
+        assert len(answer.hits) == 12
+        assert all("lost luggage" in each for each in contents(answer))
+
+
+@pytest.mark.parametrize("mode", BOTH)
+def test_a_query_that_only_excludes_is_refused(world, tiny, mode):
+    database, _ = world
+    with pytest.raises(Unanswerable, match="only what to leave out"):
+        ask(database, "-vehicle", mode, tiny)
+
+
+def test_what_is_excluded_is_not_meant(world, tiny):
+    database, _ = world
+    asked = []
+
+    class Listening(Grown):
+        def __init__(self, model):
+            self.name, self.dimensions = model.name, model.dimensions
+
+        def embed(self, texts, *, asking=False):
+            asked.extend(texts)
+            return super().embed(texts, asking=asking)
+
+    ask(database, '"the van" -storm or blue', SearchMode.HYBRID, Listening(tiny))
+    assert asked == ["the van blue"]
+
+
 def test_a_filter_that_leaves_little_leaves_all_of_it(database, tmp_path, tiny):
     """An approximate index that is asked for the nearest ten finds none of the few that pass."""
     with database.engine.begin() as connection:
@@ -253,7 +318,7 @@ def some_words(number, count):
 
 def through_the_index(database, model, *, tuned):
     """How many of the twelve the index alone brings, behind the filter."""
-    asked = dict.fromkeys(("role", "kind", "since", "until")) | {
+    asked = dict.fromkeys(("role", "kind", "since", "until", "demanded")) | {
         "model": model.name,
         "channel": "sms",
         "limit": 12,
@@ -276,7 +341,7 @@ def test_the_whole_business_is_asked_through_the_models_index(database, tmp_path
         say(connection, "crowd", *(f"{TALK[n % 5]} item{n}" for n in range(3000)))
     embed_run.start(database, tmp_path, tiny)
     statement = str(embeddings._by_index(tiny.dimensions))
-    scope = dict.fromkeys(("role", "kind", "channel", "since", "until"))
+    scope = dict.fromkeys(("role", "kind", "channel", "since", "until", "demanded"))
     asked = scope | {"model": tiny.name, "limit": 10, "vector": str(tiny.embed(["van"])[0])}
     with database.engine.connect() as connection:
         plan = connection.execute(text(f"EXPLAIN {statement}"), asked).scalars().all()

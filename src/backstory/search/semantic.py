@@ -1,6 +1,7 @@
 """Search over the whole business by meaning, or by words and meaning together.
 
-What is near in meaning comes through an index; filters never make it return less than there is.
+What is near in meaning comes through an index; filters never make it return less than there is, and
+what the query excludes or has in quotes is such a filter.
 There are no further pages: order by meaning has no place at which to go on.
 """
 
@@ -10,10 +11,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from backstory.errors import UsageError
+from backstory.errors import Unanswerable, UsageError
 from backstory.model import Embedder, SearchMode
 from backstory.search.embed_question import meant
 from backstory.search.text import (
+    ONLY_LEAVES_OUT,
     Hit,
     SearchAnswer,
     SearchQuery,
@@ -21,6 +23,7 @@ from backstory.search.text import (
     scope_of,
     search_messages,
 )
+from backstory.search.wanted import Wanted, wanted
 from backstory.store import embeddings as store
 from backstory.store.search import Key
 
@@ -46,20 +49,26 @@ def search(
 ) -> SearchAnswer:
     """Return the messages that match by words, by meaning, or by both.
 
-    Raises UsageError where meaning is asked for and no model serves, and for a query that cannot
-    be. By words, it is `search_messages`.
+    Words behind a minus are in none of them, phrases in quotes in each. Raises UsageError where
+    meaning is asked for and no model serves, and for a query that cannot be. By words, it is
+    `search_messages`.
     """
     if mode is SearchMode.TEXT:
         return search_messages(connection, query)
     if query.after:
         raise UsageError("A search by meaning has one page: ask for more with --limit.")
     scope = scope_of(query)
-    _, meaning, _ = meant(connection, scope.text, embedder=embedder, mode=mode)
+    wish = wanted(scope.text)
+    if not wish.meant:
+        raise Unanswerable(ONLY_LEAVES_OUT)
+    _, meaning, _ = meant(connection, wish.meant, embedder=embedder, mode=mode)
     serving = store.serving_model(connection)
     if meaning is None or serving is None:
         raise UsageError("No message has been embedded: `backstory embed` does it.")
     limit = query.limit if mode is SearchMode.SEMANTIC else max(query.limit, _CANDIDATES)
-    near = store.nearest(connection, scope, meaning.vector, model=serving, limit=limit)
+    near = store.nearest(
+        connection, scope, meaning.vector, model=serving, limit=limit, demanded=wish.demanded
+    )
     if mode is SearchMode.HYBRID:
         near = _with_words(connection, query, near, meaning.vector, serving.name)
     return SearchAnswer(
@@ -67,8 +76,16 @@ def search(
         next=None,
         total_at_least=len(near),
         capped=True,
-        note="Nearest in meaning come first; farther ones are left out.",
+        note=_note(wish),
     )
+
+
+def _note(wish: Wanted) -> str:
+    """Return in sentences what was looked at."""
+    told = "Nearest in meaning come first; farther ones are left out."
+    if wish.demanded:
+        told += " What is quoted is in each of them, what has a minus before it in none."
+    return told
 
 
 def _with_words(

@@ -27,6 +27,10 @@ from backstory.store import search as store
 MAX_QUERY_CHARS = 1_000
 MAX_LIMIT = 100
 RANK_LIMIT = 150
+ONLY_LEAVES_OUT = (
+    "The query says only what to leave out, which is nearly everything else: "
+    "add a word to look for."
+)
 # A block this much thinner than expected means that the words are not spread evenly over time.
 _THIN = 0.2
 
@@ -260,8 +264,5 @@ def _readable(reading: store.Reading) -> store.Reading:
             "The query has only words that are in nearly every sentence: add one that says more."
         )
     if reading.needed in {"", "T"}:
-        raise Unanswerable(
-            "The query says only what to leave out, which is nearly everything else: "
-            "add a word to look for."
-        )
+        raise Unanswerable(ONLY_LEAVES_OUT)
     return reading

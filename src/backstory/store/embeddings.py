@@ -149,10 +149,17 @@ def _index(connection: Connection, model: Model) -> None:
 
 
 def nearest(
-    connection: Connection, scope: Scope, vector: Sequence[float], *, model: Model, limit: int
+    connection: Connection,
+    scope: Scope,
+    vector: Sequence[float],
+    *,
+    model: Model,
+    limit: int,
+    demanded: str | None = None,
 ) -> list[Key]:
     """Return the places of the messages nearest in meaning in a scope, the cosine as the score.
 
+    Of the words only those count that are `demanded`: a query which each of the messages matches.
     Through the model's index; where filters leave too little of what it finds, or one customer or
     lead is asked for, the scope is looked at as a whole, so that nothing is ever missing.
     """
@@ -160,6 +167,7 @@ def nearest(
         "vector": as_halfvec(vector),
         "model": model.name,
         "limit": limit,
+        "demanded": demanded,
     }
     with translated():
         if scope.customer_id is None and scope.lead_id is None:

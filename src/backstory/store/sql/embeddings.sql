@@ -130,6 +130,10 @@ WHERE e.model = CAST(:model AS text)
         WHERE c.id = m.conversation_id AND c.channel = CAST(:channel AS text)))
   AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
   AND (CAST(:until AS timestamptz) IS NULL OR m.created_at < CAST(:until AS timestamptz))
+  -- A query of words that are nearly everywhere demands nothing.
+  AND (CAST(:demanded AS text) IS NULL
+       OR numnode(websearch_to_tsquery('english', CAST(:demanded AS text))) = 0
+       OR m.search @@ websearch_to_tsquery('english', CAST(:demanded AS text)))
 ORDER BY CAST(e.vector AS halfvec(1)) <=> CAST(CAST(:vector AS text) AS halfvec(1))
 LIMIT CAST(:limit AS bigint);
 
@@ -149,6 +153,10 @@ WITH scope AS MATERIALIZED (
             WHERE c.id = m.conversation_id AND c.channel = CAST(:channel AS text)))
       AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
       AND (CAST(:until AS timestamptz) IS NULL OR m.created_at < CAST(:until AS timestamptz))
+      -- A query of words that are nearly everywhere demands nothing.
+      AND (CAST(:demanded AS text) IS NULL
+           OR numnode(websearch_to_tsquery('english', CAST(:demanded AS text))) = 0
+           OR m.search @@ websearch_to_tsquery('english', CAST(:demanded AS text)))
 )
 SELECT s.id, s.created_at, 1 - (s.vector <=> CAST(:vector AS halfvec)) AS cosine
 FROM scope AS s
