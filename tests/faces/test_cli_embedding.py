@@ -50,6 +50,14 @@ def test_a_search_by_meaning_finds_what_words_miss(equipped):
         assert any(word in hits[0]["snippet"].lower() for word in TOPICS[-1])
 
 
+def test_a_search_by_meaning_for_events_says_why_there_are_none(equipped):
+    equipped.type("embed")
+    told = equipped.type("search", QUESTION, "--mode", "semantic", "--kind", "event")
+    assert told.code == 0
+    assert "Events are not embedded" in told.out
+    assert "--mode text" in told.out
+
+
 def test_a_search_by_meaning_says_what_is_lacking(loaded):
     told = loaded.type("search", QUESTION, "--mode", "semantic")
     assert told.code == 2

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from tiny_model import TOPICS, make_model
 
 from backstory.errors import ModelUnreachable, Unanswerable, UsageError
-from backstory.model import Channel, Role, SearchMode
+from backstory.model import Channel, MessageKind, Role, SearchMode
 from backstory.search import embed_run
 from backstory.search.embed_local import LocalEmbedder
 from backstory.search.recall import LARGE, recall
@@ -287,6 +287,19 @@ def test_what_is_excluded_is_not_meant(world, tiny):
 
     ask(database, '"the van" -storm or blue', SearchMode.HYBRID, Listening(tiny))
     assert asked == ["the van blue"]
+
+
+def test_that_events_have_no_vectors_is_told(world, tiny):
+    database, _ = world
+    with database.engine.begin() as connection:
+        say(connection, "ann", '{"event":"van sold"}', kind="event")
+    none = ask(database, "van", SearchMode.SEMANTIC, tiny, kind=MessageKind.EVENT)
+    assert none.hits == ()
+    assert "not embedded" in (none.note or "")
+    assert "--mode text" in (none.note or "")
+    found = ask(database, "van", SearchMode.HYBRID, tiny, kind=MessageKind.EVENT)
+    assert len(found.hits) == 1
+    assert "by their words alone" in (found.note or "")
 
 
 def test_a_filter_that_leaves_little_leaves_all_of_it(database, tmp_path, tiny):

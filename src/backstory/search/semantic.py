@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from backstory.errors import Unanswerable, UsageError
-from backstory.model import Embedder, SearchMode
+from backstory.model import Embedder, MessageKind, SearchMode
 from backstory.search.embed_question import meant
 from backstory.search.text import (
     ONLY_LEAVES_OUT,
@@ -76,12 +76,16 @@ def search(
         next=None,
         total_at_least=len(near),
         capped=True,
-        note=_note(wish),
+        note=_note(query, mode, wish),
     )
 
 
-def _note(wish: Wanted) -> str:
+def _note(query: SearchQuery, mode: SearchMode, wish: Wanted) -> str:
     """Return in sentences what was looked at."""
+    if query.kind is MessageKind.EVENT:
+        if mode is SearchMode.SEMANTIC:
+            return "Events are not embedded, so none is near in meaning: --mode text finds them."
+        return "Events are not embedded: these are found by their words alone."
     told = "Nearest in meaning come first; farther ones are left out."
     if wish.demanded:
         told += " What is quoted is in each of them, what has a minus before it in none."

@@ -45,7 +45,7 @@ def _hit_json(hit: Hit) -> dict[str, Any]:
 def answer_view(answer: SearchAnswer, asked: SearchQuery) -> RenderableType:
     """Return a page of hits, two lines or more each, and how to see the next page."""
     if not answer.hits:
-        return hint(f"No message matches {one_line(asked.text)!r}.")
+        return hint(" ".join((f"No message matches {one_line(asked.text)!r}.", answer.note or "")))
     more = "at least " if answer.capped else ""
     head = f"{more}{counted(answer.total_at_least, 'match', 'matches')}, the best first"
     shown: list[RenderableType] = [hint(f"{len(answer.hits)} of {head}")]
