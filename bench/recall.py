@@ -11,7 +11,6 @@ count; the fifth asks for what was never said.
 
 import argparse
 import json
-import re
 import statistics
 import sys
 import tempfile
@@ -19,17 +18,18 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import bm25s
 import Stemmer
+from dialogues import Dialogue, Question, Turn, read_dialogues
 from load import drop_schema, embedded_url, fresh_schema
 
 from backstory import BackfillOptions, start
 from backstory.config import Settings
+from backstory.errors import BackstoryError
 from backstory.extract.identity import customer_id, message_id
 from backstory.model import Embedder, SearchMode
 from backstory.search import embed_run
@@ -43,39 +43,6 @@ DEPTH = 10
 COUNTED = (1, 2, 3, 4)
 METRICS = ("hit@1", "any@5", "any@10", "recall@5", "recall@10", "mrr", "all@10")
 MODES = tuple(SearchMode)
-_EVIDENCE = re.compile(r"D:?(\d+):(\d+)")
-_SESSION = re.compile(r"session_(\d+)")
-# Turns of a session have no times of their own.
-_BETWEEN_TURNS = timedelta(seconds=30)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One turn of a dialogue; `name` is unique in it, as `D3:12`."""
-
-    name: str
-    speaker: str
-    text: str
-    caption: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Question:
-    """A question and the turns that answer it."""
-
-    text: str
-    category: int
-    evidence: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Dialogue:
-    """A dialogue, which becomes a customer, and its questions; `lead` is the id it goes by."""
-
-    lead: str
-    turns: tuple[Turn, ...]
-    questions: tuple[Question, ...]
 
 
 @dataclass(frozen=True)
@@ -88,58 +55,6 @@ class Answer:
 
 
 Ranker = Callable[[str], Sequence[str]]
-
-
-# --- the file ---------------------------------------------------------------------------------
-
-
-def read_dialogues(path: Path) -> list[Dialogue]:
-    """Return the dialogues of a file; questions without a turn that is there are left out."""
-    held = json.loads(path.read_text(encoding="utf-8"))
-    samples = held if isinstance(held, list) else [held]
-    return [_dialogue(sample, number) for number, sample in enumerate(samples, 1)]
-
-
-def _dialogue(sample: dict[str, Any], number: int) -> Dialogue:
-    turns = tuple(_turns(sample["conversation"]))
-    names = {turn.name for turn in turns}
-    questions = [_question(asked) for asked in sample["qa"]]
-    kept = [
-        Question(q.text, q.category, q.evidence & names) for q in questions if q.evidence & names
-    ]
-    return Dialogue(f"dialogue-{number}", turns, tuple(kept))
-
-
-def _turns(conversation: dict[str, Any]) -> Iterable[Turn]:
-    sessions = {int(m[1]): key for key in conversation if (m := _SESSION.fullmatch(key))}
-    for _, key in sorted(sessions.items()):
-        began = _moment(conversation[f"{key}_date_time"])
-        for place, turn in enumerate(conversation[key] or ()):
-            names = turn_names(turn["dia_id"])
-            yield Turn(
-                name=names[0] if names else turn["dia_id"],
-                speaker=turn["speaker"],
-                text=turn.get("text") or "",
-                caption=turn.get("blip_caption") or "",
-                at=began + place * _BETWEEN_TURNS,
-            )
-
-
-def _moment(written: str) -> datetime:
-    """Read a time as `1:56 pm on 8 May, 2023`."""
-    return datetime.strptime(written.strip(), "%I:%M %p on %d %B, %Y").replace(tzinfo=UTC)
-
-
-def turn_names(written: str) -> list[str]:
-    """Return the turns named in a string that may hold several, as `D8:6; D9:17`."""
-    return [f"D{int(session)}:{int(turn)}" for session, turn in _EVIDENCE.findall(written)]
-
-
-def _question(asked: dict[str, Any]) -> Question:
-    evidence = asked.get("evidence") or []
-    listed = [evidence] if isinstance(evidence, str) else evidence
-    names = frozenset(name for written in listed for name in turn_names(str(written)))
-    return Question(str(asked["question"]), int(asked["category"]), names)
 
 
 # --- the product --------------------------------------------------------------------------------
@@ -296,7 +211,9 @@ def table(result: dict[str, Any]) -> str:
 def _line(name: str, row: dict[str, Any]) -> str:
     cells = [f"{row['questions']:>10}"]
     cells += [f"{'-' if row[m] is None else format(row[m], '.3f'):>10}" for m in METRICS]
-    cells += [f"{row[m]:>10.2f}" for m in ("p50_ms", "p95_ms")]
+    cells += [
+        f"{'-' if row[m] is None else format(row[m], '.2f'):>10}" for m in ("p50_ms", "p95_ms")
+    ]
     return f"{name:24}" + "".join(cells)
 
 
@@ -329,24 +246,42 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _embedded(
+    database: Database, wish: argparse.Namespace, folder: Path
+) -> tuple[tuple[SearchMode, ...], Embedder | None]:
+    """Embed what was loaded; return the modes that can be measured, and who embeds."""
+    modes = MODES if wish.mode == "all" else (SearchMode(wish.mode),)
+    if modes == (SearchMode.TEXT,):
+        return modes, None
+    try:
+        embedder = open_embedder(EmbeddingSettings(wish.model), wish.home)
+        embed_run.start(database, folder, embedder)
+    except BackstoryError as failed:
+        if wish.mode != "all":
+            raise SystemExit(str(failed)) from failed
+        sys.stderr.write(f"Only words were measured, not meaning: {failed}\n")
+        return (SearchMode.TEXT,), None
+    return modes, embedder
+
+
 def main() -> None:
     """Load the dialogues, ask, print."""
     wish = _arguments()
     dialogues = read_dialogues(wish.path)
+    if not dialogues:
+        raise SystemExit(f"{wish.path} has no dialogue in which anything is said.")
     url = wish.database or embedded_url(wish.data)
     fresh_schema(url, SCHEMA)
     database = Database.open(url, SCHEMA)
-    with tempfile.TemporaryDirectory() as folder:
-        load(database, dialogues, Path(folder))
-        modes = MODES if wish.mode == "all" else (SearchMode(wish.mode),)
-        embedder = None
-        if modes != (SearchMode.TEXT,):
-            embedder = open_embedder(EmbeddingSettings(wish.model), wish.home)
-            embed_run.start(database, Path(folder), embedder)
-        result = measure(database, dialogues, modes, embedder)
-    database.engine.dispose()
-    if not wish.keep:
-        drop_schema(url, SCHEMA)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            load(database, dialogues, Path(folder))
+            modes, embedder = _embedded(database, wish, Path(folder))
+            result = measure(database, dialogues, modes, embedder)
+    finally:
+        database.engine.dispose()
+        if not wish.keep:
+            drop_schema(url, SCHEMA)
     sys.stdout.write((json.dumps(result, indent=1) if wish.json else table(result)) + "\n")
 
 

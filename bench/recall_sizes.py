@@ -27,8 +27,9 @@ from time import perf_counter, process_time
 from typing import Any, NamedTuple
 
 import psutil
+from dialogues import Dialogue, Turn, read_dialogues
 from load import drop_schema, embedded_url, fresh_schema
-from recall import COUNTED, DEPTH, Dialogue, Turn, load, read_dialogues
+from recall import COUNTED, DEPTH, load
 from sqlalchemy import Connection, text
 
 from backstory.config import Settings
