@@ -120,9 +120,10 @@ WHERE EXISTS (SELECT FROM unnest(CAST(:words AS text[])) AS w (word)
 -- Our own deeds that may name a customer, or tell what a service said; in whatever spacing.
 SELECT a.id, a.audit_id, a.payload, a.run_id FROM audit_log a
 CROSS JOIN LATERAL (SELECT lower(a.audit_id || ' ' || CAST(a.payload AS text)) AS small OFFSET 0) s
+CROSS JOIN LATERAL (
+    SELECT s.small || ' ' || regexp_replace(s.small, '(\s|\\[nrt])+', ' ', 'g') AS told OFFSET 0) t
 WHERE a.log = 'backstory' AND (strpos(s.small, ' refused to ') > 0 OR EXISTS (
-    SELECT FROM unnest(CAST(:words AS text[])) AS w (word)
-    WHERE strpos(s.small || ' ' || regexp_replace(s.small, '(\s|\\[nrt])+', ' ', 'g'), w.word) > 0));
+    SELECT FROM unnest(CAST(:words AS text[])) AS w (word) WHERE strpos(t.told, w.word) > 0));
 
 -- name: payload_of_deed
 -- What was written down of one of our own deeds.
@@ -143,9 +144,10 @@ DELETE FROM audit_log WHERE id = ANY (CAST(:ids AS uuid[])) AND log = 'backstory
 SELECT r.id, r.options, r.findings, r.report, r.error FROM backfill_runs r
 CROSS JOIN LATERAL (
     SELECT lower(concat_ws(' ', r.options, r.findings, r.report, r.error)) AS small OFFSET 0) s
+CROSS JOIN LATERAL (
+    SELECT s.small || ' ' || regexp_replace(s.small, '(\s|\\[nrt])+', ' ', 'g') AS told OFFSET 0) t
 WHERE strpos(s.small, ' refused to ') > 0 OR EXISTS (
-    SELECT FROM unnest(CAST(:words AS text[])) AS w (word)
-    WHERE strpos(s.small || ' ' || regexp_replace(s.small, '(\s|\\[nrt])+', ' ', 'g'), w.word) > 0);
+    SELECT FROM unnest(CAST(:words AS text[])) AS w (word) WHERE strpos(t.told, w.word) > 0);
 
 -- name: rewrite_run
 -- Keep what a run says of itself without the names.
