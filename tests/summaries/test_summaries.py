@@ -10,7 +10,7 @@ from loaded_world import BEGUN, World, differences, lead, record
 
 from backstory import erasure
 from backstory.backfill.control import stop
-from backstory.errors import Interrupted, RunError, UsageError
+from backstory.errors import Interrupted, ModelUnreachable, RunError, UsageError
 from backstory.live.record import record_event
 from backstory.memory import summaries
 from backstory.memory.chat import Chat, ChatSettings
@@ -412,6 +412,44 @@ def test_a_budget_is_kept_and_the_rest_comes_without_the_model(
     assert "budget" in next(iter(report.reasons))
     # The next run has a budget of its own, and goes on where this one could not.
     assert run(world, Model(usage=300).writer(**budget)).fell_back == 0
+
+
+def test_every_request_is_a_call_of_the_budget(world: World) -> None:
+    """Two calls are two requests, whether the second is another talk's or a second try."""
+    world.load(FIRST, LEADS)
+    model = Model(*[503] * 100)
+    report = run(world, model.writer(calls=2))
+    assert (report.calls, len(model.asked)) == (2, 2)
+    assert report.fell_back == 2
+
+
+def test_a_second_try_spends_tokens_too() -> None:
+    model = Model(503, usage=None, spoken="Yes.")
+    chat = model.writer().chat
+    chat.answer("Answer.", "Is it?")
+    once = Model(usage=None, spoken="Yes.").writer().chat
+    once.answer("Answer.", "Is it?")
+    assert (once.calls, chat.calls) == (1, 2)
+    assert once.tokens < chat.tokens < 2 * once.tokens
+
+
+def test_a_service_that_hangs_is_waited_for_ninety_seconds_in_all() -> None:
+    seconds, bounds = [0.0], []
+
+    def hang(request):
+        bounds.append(request.extensions["timeout"]["read"])
+        seconds[0] += bounds[-1]
+        raise httpx2.ReadTimeout("no answer")
+
+    def sleep(wait: float) -> None:
+        seconds[0] += wait
+
+    transport = httpx2.MockTransport(hang)
+    chat = Chat(SETTINGS, transport=transport, sleep=sleep, ticks=lambda: seconds[0])
+    with pytest.raises(ModelUnreachable, match="2 tries"):
+        chat.answer("Answer.", "Is it?")
+    assert bounds == [60.0, 29.5]
+    assert (seconds, chat.calls) == ([90.0], 2)
 
 
 def test_a_model_of_which_only_half_is_named_is_refused() -> None:

@@ -12,6 +12,8 @@ from backstory.memory.tokens import upper_bound
 from backstory.search.service import Service
 
 _TRIES = 3
+# For one answer, its tries and the waits between them: who waits for it should not be held longer.
+_WITHIN_SECONDS = 90.0
 # Many times what is asked for; counting the tokens of more takes longer than it is worth.
 _MOST_CHARS = 100_000
 
@@ -20,7 +22,8 @@ _MOST_CHARS = 100_000
 class ChatSettings:
     """Which language model is asked: `url` is the base of its service, None asks nobody.
 
-    No run makes more than `calls` calls or spends more than `tokens` tokens, asked and answered.
+    No run makes more than `calls` calls or spends more than `tokens` tokens, asked and answered;
+    every request is a call and has its tokens, also one that is a second try.
     """
 
     url: str | None = None
@@ -43,10 +46,16 @@ class Chat:
         *,
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        key = settings.key
         self._service = Service(
-            settings.url or "", key=key, tries=_TRIES, transport=transport, sleep=sleep
+            settings.url or "",
+            key=settings.key,
+            tries=_TRIES,
+            within=_WITHIN_SECONDS,
+            transport=transport,
+            sleep=sleep,
+            ticks=ticks,
         )
         self._settings = settings
         self._lock = threading.Lock()
@@ -65,10 +74,11 @@ class Chat:
         another try may help, ModelError where none will.
         """
         least = upper_bound(instruction) + upper_bound(text)
-        self._spend(least)
         said = [{"role": "system", "content": instruction}, {"role": "user", "content": text}]
         asked = {"model": self._settings.model, "messages": said}
-        answer = self._service.ask("chat/completions", asked, to="answer")
+        answer = self._service.ask(
+            "chat/completions", asked, to="answer", before=lambda: self._spend(least)
+        )
         try:
             spoken = answer["choices"][0]["message"]["content"]
             used = (answer.get("usage") or {}).get("total_tokens")

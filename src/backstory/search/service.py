@@ -1,6 +1,7 @@
 """Asks a model's service over HTTP, with time limits and retries."""
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -42,7 +43,8 @@ _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 class Service:
     """An OpenAI-compatible service at a base address; `sleep` is how it waits between tries.
 
-    `transport` replaces the network, for a proxy or a unix socket.
+    All tries of one question and the waits between them end `within` so many seconds, None: each
+    try has its own bound alone. `transport` replaces the network, for a proxy or a unix socket.
     """
 
     def __init__(
@@ -51,31 +53,47 @@ class Service:
         *,
         key: str | None = None,
         tries: int = _TRIES,
+        within: float | None = None,
         transport: httpx2.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
         host = urlsplit(url).hostname
         if urlsplit(url).scheme not in {"http", "https"} or host is None:
             raise UsageError(f"{url!r} is no address of an endpoint: use https://host/v1.")
         self.host = host
         self._url, self._tries, self._sleep = url.rstrip("/"), tries, sleep
+        self._within = math.inf if within is None else within
+        self._ticks = ticks
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx2.Client(headers=headers, transport=transport)
 
-    def ask(self, path: str, body: dict[str, Any], *, to: str, at_once: bool = False) -> Any:
+    def ask(
+        self,
+        path: str,
+        body: dict[str, Any],
+        *,
+        to: str,
+        at_once: bool = False,
+        before: Callable[[], None] = lambda: None,
+    ) -> Any:
         """Return the answer to a request; wait longer each time, or as long as the service says.
 
         `to` says in an error what it was asked to do. `at_once` tries once, for some seconds.
-        Raises ModelUnreachable where another try may help, ModelError where none will.
+        `before` is called before each try, and may refuse it by raising. Raises ModelUnreachable
+        where another try may help, ModelError where none will.
         """
         wait, said = _FIRST_WAIT_SECONDS, ""
         tries, patience = (1, _HURRY_SECONDS) if at_once else (self._tries, _PATIENCE_SECONDS)
-        for attempt in range(tries):
-            if attempt:
+        made, end = 0, self._ticks() + self._within
+        while made < tries and (not made or self._ticks() + wait < end):
+            if made:
                 self._sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+            before()
+            made += 1
             try:
-                answer, content = self._post(path, body, patience)
+                answer, content = self._post(path, body, min(patience, end - self._ticks()))
             except httpx2.TransportError as failed:
                 # Of an answer that is no HTTP the error has the bytes.
                 told = "" if isinstance(failed, httpx2.ProtocolError) else str(failed)
@@ -88,7 +106,7 @@ class Service:
                 wait = max(wait, _retry_after(answer.headers.get("retry-after")))
                 continue
             return self._read(answer, content, to)
-        counted = "1 try" if tries == 1 else f"{tries} tries"
+        counted = "1 try" if made == 1 else f"{made} tries"
         raise ModelUnreachable(
             f"{self.host} does not {to} now ({said}, {counted}): the same call may be repeated."
         )
@@ -100,13 +118,13 @@ class Service:
 
         What comes beyond the bound is not read.
         """
-        deadline = time.monotonic() + patience
+        deadline = self._ticks() + patience
         timeout = httpx2.Timeout(patience, connect=min(patience, _MOST_SECONDS_TO_CONNECT))
         content, url = bytearray(), f"{self._url}/{path}"
         with self._client.stream("POST", url, json=body, timeout=timeout) as answer:
             for piece in answer.iter_bytes():
                 content += piece
-                if time.monotonic() > deadline:
+                if self._ticks() > deadline:
                     raise httpx2.ReadTimeout(f"no end within {patience:.0f} s")
                 if len(content) > _MOST_BYTES:
                     break
