@@ -22,15 +22,57 @@ def test_a_key_says_what_kind_of_note_its_value_makes():
             "vip": True,
         }
     ) == {
-        ("preferred_contact", "preference", "preferred contact: sms"),
-        ("access.drivewayWidth", "constraint", "drivewayWidth: 42"),
+        ("preferred contact", "preference", "preferred contact: sms"),
+        ("access.driveway width", "constraint", "driveway width: 42"),
         ("access.pets[]", "constraint", "pets: dog, Biscuit"),
         ("access.pets[]", "constraint", "pets: cat"),
         ("access.parking", "constraint", "parking: curb"),
-        ("quote.discount_percent", "promise", "discount percent: 10"),
-        ("quote.currency", "fact", "currency: USD"),
+        ("quote.discount percent", "promise", "discount percent: 10"),
+        ("quote.currency", "fact", "quote currency: USD"),
         ("notes[]", "fact", "Leave the pad"),
         ("vip", "fact", "vip: yes"),
+    }
+
+
+@pytest.mark.parametrize(
+    "key", ["gateWidth", "gate_width", "Gate width", "gate-width", "GATE_WIDTH", "GateWidth"]
+)
+def test_a_key_is_read_in_words_however_it_is_spelled(key):
+    assert said({key: 48}) == {("gate width", "constraint", "gate width: 48")}
+
+
+def test_words_of_any_language_stay_whole():
+    assert said({"größeTor": 3, "नाम": "x", "%": 2}) == {
+        ("größe tor", "fact", "größe tor: 3"),
+        ("नाम", "fact", "नाम: x"),
+        ("%", "fact", "%: 2"),
+    }
+
+
+def test_a_key_that_says_too_little_is_told_with_the_key_around_it():
+    assert {
+        text
+        for _, _, text in said(
+            {
+                "warranty": {"until": "2026-01-01"},
+                "parking": {"limit": "2 hours", "notes": "Not on the lawn"},
+                "fence": {"limits": {"height": 5}},
+                "home": {"floors": [{"area": 80}]},
+                "details": {"pets": "cat", "gutter_height": 9},
+                "job": {"job_number": 7},
+                "hours": "9 to 5",
+            }
+        )
+    } == {
+        "warranty until: 2026-01-01",
+        "parking limit: 2 hours",
+        "Not on the lawn",
+        "fence limits height: 5",
+        "floors area: 80",
+        "pets: cat",
+        "gutter height: 9",
+        "job number: 7",
+        "hours: 9 to 5",
     }
 
 
@@ -64,8 +106,8 @@ def test_within_what_opens_a_door_only_what_a_rule_knows_is_noted():
         }
     ) == {
         ("access.pets", "constraint", "pets: dog"),
-        ("gate.width", "constraint", "width: 48"),
-        ("gateWidth", "constraint", "gateWidth: 48"),
+        ("gate.width", "constraint", "gate width: 48"),
+        ("gate width", "constraint", "gate width: 48"),
         ("notes[]", "fact", "ZIP code 78704"),
         ("", "fact", "no name"),
     }
@@ -77,6 +119,7 @@ def test_within_what_opens_a_door_only_what_a_rule_knows_is_noted():
         {"rule": [{"kind": "promise", "words": "vip"}]},
         {"rule": [{"kind": "promise", "words": [1]}]},
         {"bare": "note"},
+        {"vague": "width"},
         {"rules": []},
     ],
 )
@@ -96,6 +139,11 @@ def test_rules_of_ones_own_replace_ours(tmp_path):
     file.write_text('[[rule]]\nkind = "promise"\nwords = ["vip"]\n')
     rules = load_rules(file)
     assert [each.kind for each in notes_in({"vip": 1, "pets": "cat"}, rules)] == ["promise", "fact"]
+    file.write_text(file.read_text() + '[[rule]]\nkind = "fact"\nwords = ["width"]\n')
+    bare, vague = {"gate": {"width": 4}}, 'vague = ["width"]\n'
+    assert [each.text for each in notes_in(bare, load_rules(file))] == ["width: 4"]
+    file.write_text(vague + file.read_text())
+    assert [each.text for each in notes_in(bare, load_rules(file))] == ["gate width: 4"]
     assert read_rules(rules.as_json()) == rules
     assert read_rules(RULES.as_json()) == RULES
 

@@ -1,10 +1,13 @@
 """Notes: taken from leads by a run, reviewed by people, and never overwritten without a word."""
 
+from uuid import UUID
+
 import pytest
 from noted_world import JANE, JANE_BEFORE, NOW, OTHER, World, id_of, load, take, told
 from sqlalchemy import Engine
 
 from backstory.errors import Interrupted, RunError, UsageError
+from backstory.extract.identity import derived_id
 from backstory.memory import note_run, notes
 from backstory.memory.note_rules import load_rules
 from backstory.model import NoteStatus
@@ -57,7 +60,7 @@ def test_a_plan_says_what_a_run_does_and_writes_nothing(world):
         planned = note_run.plan(connection, load_rules(), NOW)
     assert world.dump() == before
     done = take(world)
-    for name in ("leads", "created", "superseded", "expired", "reopened", "kinds"):
+    for name in ("leads", "created", "superseded", "expired", "reopened", "reworded", "kinds"):
         assert getattr(planned, name) == getattr(done, name), name
     assert planned.run_id is None
 
@@ -157,6 +160,45 @@ def test_a_run_that_is_asked_to_pause_goes_on_where_it_stood(world, monkeypatch)
     assert {each.before for each in later[1:]} == {1}
 
 
+# --- what an earlier version noted -----------------------------------------------------------
+
+NESTED = {"warranty": {"until": "2026-01-01"}, "gateWidth": 48}
+# As version 1 told these, by the text of now.
+FORMERLY = {"warranty until: 2026-01-01": "until: 2026-01-01", "gate width: 48": "gateWidth: 48"}
+
+
+def take_as_formerly(world: World) -> None:
+    take(world)
+    for now, then in FORMERLY.items():
+        world.run("UPDATE memory_notes SET text = :then WHERE text = :now", now=now, then=then)
+
+
+def test_a_note_is_the_same_note_when_it_is_told_in_other_words(world):
+    load(world, NESTED, OTHER)
+    take_as_formerly(world)
+    ids = {then: id_of(world, "jane-1", then) for then in FORMERLY.values()}
+    # As version 1 made them of path and text.
+    assert ids["gateWidth: 48"] == str(
+        UUID(bytes=derived_id("note", lead_of(world).hex, "gateWidth", "gateWidth: 48"))
+    )
+    notes.confirm(world.database, ids["gateWidth: 48"], by="staff", now=NOW)
+    before = world.dump()
+    report = take(world)
+    assert (report.reworded, report.created, report.superseded, report.expired) == (2, 0, 0, 0)
+    assert {id_of(world, "jane-1", now): now for now in FORMERLY} == {
+        ids[then]: now for now, then in FORMERLY.items()
+    }
+    assert told(world)["jane-1", "gate width: 48"] == "confirmed"
+    assert told(world)["jane-1", "warranty until: 2026-01-01"] == "candidate"
+    assert take(world).reworded == 0
+    world.roll_back(report.run_id)
+    assert world.dump() == before
+
+
+def lead_of(world: World) -> UUID:
+    return world.one("SELECT id FROM leads WHERE external_id = 'jane-1'")
+
+
 # --- contradictions --------------------------------------------------------------------------
 
 
@@ -168,6 +210,14 @@ def test_contacts_of_one_customer_who_disagree_are_shown(world):
     assert {each.text for each in found} == {"preferred contact: sms", "preferred contact: email"}
     assert {each.lead for each in found} == {"jane-1", "jane-2"}
     assert all(len(each.others) == 1 for each in found)
+
+
+def test_keys_are_compared_in_words(world):
+    load(world, {"gateWidth": 48, "pets": "cat"}, {"gate_width": 50, "Pets": "cat"})
+    assert take(world).contradictions == 1
+    with world.connection() as connection:
+        found = list_notes(connection, contradicted=True)
+    assert {each.text for each in found} == {"gate width: 48", "gate width: 50"}
 
 
 def test_of_two_that_disagree_only_one_can_be_confirmed(world):
@@ -198,7 +248,7 @@ def test_a_person_puts_words_in_the_place_of_a_note(world):
         (note,) = list_notes(connection, status=NoteStatus.CONFIRMED)
         (ended,) = list_notes(connection, status=NoteStatus.SUPERSEDED)
     assert (note.id, note.text, note.extracted_by) == (new, "Driveway is 48 inches", "person:staff")
-    assert note.topic == "access.driveway_width"
+    assert note.topic == "access.driveway width"
     assert (str(ended.id), ended.superseded_by_id) == (old, new)
     # The lead still says what it said; that does not bring the note back.
     assert take(world).reopened == 0

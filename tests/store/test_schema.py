@@ -139,6 +139,25 @@ def test_every_later_migration_goes_down_and_up_and_keeps_the_data(loaded):
         assert catalog(loaded) == shape, revision
 
 
+def test_what_older_notes_are_about_comes_to_be_said_in_words(loaded):
+    topics = {"access.gateWidth": "access.gate width", "Pets_HELD[]": "pets held[]", "%": "%"}
+    with loaded.begin() as connection:
+        for topic in topics:
+            connection.execute(
+                text(
+                    "INSERT INTO memory_notes (id, customer_id, kind, text, extracted_by, topic)"
+                    " SELECT gen_random_uuid(), id, 'fact', :topic, 'test', :topic"
+                    " FROM customers LIMIT 1"
+                ),
+                {"topic": topic},
+            )
+    schema.downgrade(loaded, SCHEMA, "0010")
+    schema.upgrade(loaded, SCHEMA)
+    with loaded.connect() as connection:
+        rows = connection.execute(text("SELECT text, topic FROM memory_notes"))
+        assert dict(map(tuple, rows)) == topics
+
+
 def test_there_is_one_line_of_migrations():
     assert SCRIPT.get_heads() == [HEAD]
     assert SCRIPT.get_bases() == [FIRST]

@@ -21,6 +21,11 @@ _PLACE = (
 )
 _COUNTRY = (("country", "country_code", "countryCode"),)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+# Where a word of a name ends: at a hump, at a number, at what stands between words.
+_BETWEEN = re.compile(
+    r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"
+    r"|[\s_\-\u2010-\u2015]+"
+)
 _OPENS_DOORS = frozenset(
     {"access", "alarm", "code", "codes", "combination", "combo", "entry", "gate", "key", "keypad"}
     | {"keys", "lock", "lockbox", "passcode", "password", "passwords", "pin", "pwd", "secret"}
@@ -67,6 +72,11 @@ def read_details(metadata: Any) -> LeadDetails:
 def words_of(name: str) -> set[str]:
     """Return the words of a name, small: those of `gateCode`, `gate_code`, `Gate code`."""
     return {word.lower() for word in _WORD.findall(name)}
+
+
+def in_words(name: str) -> str:
+    """Return a name as it is said: `gate width` for `gateWidth`, `gate_width`, `GATE-WIDTH`."""
+    return " ".join(_BETWEEN.sub(" ", name).split()).lower()
 
 
 def opens_doors(name: str) -> bool:

@@ -1,8 +1,8 @@
 """Takes notes from what a business keeps beside its leads, as a run: planned, resumed, taken back.
 
-A note's id follows from the lead, the topic and the text, so that a second run adds none. What a
-lead no longer says is superseded by what it says now, or expires; what a person has confirmed or
-rejected stays as the person left it.
+A note's id follows from the lead, the path and the value, so that a second run adds none; where the
+same is told in other words since, the note gets these. What a lead no longer says is superseded by
+what it says now, or expires; what a person has confirmed or rejected stays as the person left it.
 """
 
 import uuid
@@ -24,7 +24,7 @@ from backstory.runs.run import Run, short_id
 from backstory.store import notes as store
 from backstory.store.backfill import lock_leads
 from backstory.store.engine import Database, translated
-from backstory.store.notes import NewNote, Standing
+from backstory.store.notes import NewNote, Reworded, Standing
 
 EXTRACTOR = "state_metadata"
 VERSION = "1"
@@ -35,13 +35,17 @@ _NOBODY = uuid.UUID(int=0)
 
 @dataclass
 class NoteCounts:
-    """What came of so many leads, in notes; `reopened` are said again after they had ended."""
+    """What came of so many leads, in notes.
+
+    `reopened` are said again after they had ended, `reworded` are told in other words than before.
+    """
 
     leads: int = 0
     created: int = 0
     superseded: int = 0
     expired: int = 0
     reopened: int = 0
+    reworded: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
 
     def add(self, change: "Changes", leads: int) -> None:
@@ -51,6 +55,7 @@ class NoteCounts:
         self.reopened += sum(each.status is NoteStatus.CANDIDATE for each in change.standing)
         self.superseded += sum(each.status is NoteStatus.SUPERSEDED for each in change.standing)
         self.expired += sum(each.status is NoteStatus.EXPIRED for each in change.standing)
+        self.reworded += len(change.reworded)
         for note in change.new:
             self.kinds[note.kind.value] = self.kinds.get(note.kind.value, 0) + 1
 
@@ -66,6 +71,7 @@ class NotesReport:
     superseded: int
     expired: int
     reopened: int
+    reworded: int
     kinds: dict[str, int]
     contradictions: int
     seconds_by_step: dict[str, float]
@@ -80,15 +86,16 @@ class NotesReport:
 
 @dataclass(frozen=True)
 class Changes:
-    """Notes to be written, and how others are to stand."""
+    """Notes to be written, how others are to stand, and the words that others are told in now."""
 
     new: tuple[NewNote, ...]
     standing: tuple[Standing, ...]
+    reworded: tuple[Reworded, ...]
 
 
 def note_id(lead_id: uuid.UUID, noted: Noted) -> uuid.UUID:
     """Return the id of what a lead says of a topic."""
-    return uuid.UUID(bytes=derived_id("note", lead_id.hex, noted.topic, noted.text))
+    return uuid.UUID(bytes=derived_id("note", lead_id.hex, *noted.origin))
 
 
 def decide(
@@ -100,6 +107,7 @@ def decide(
     """Return what is to change so that notes say what their leads say now."""
     new: list[NewNote] = []
     standing: list[Standing] = []
+    reworded: list[Reworded] = []
     for lead in leads:
         said = {note_id(lead.id, each): each for each in notes_in(lead.state_metadata, rules)}
         known = {row.id: row for row in held.get(lead.id, ())}
@@ -111,7 +119,13 @@ def decide(
             for row in known.values()
             if row.ended and row.id in said
         ]
-    return Changes(tuple(new), tuple(standing))
+        # What a person decided of a note was decided of what it says, not of our words before it.
+        reworded += [
+            Reworded(row.id, said[row.id].text)
+            for row in known.values()
+            if row.id in said and row.text != said[row.id].text
+        ]
+    return Changes(tuple(new), tuple(standing), tuple(reworded))
 
 
 def _new(key: uuid.UUID, lead: uuid.UUID, noted: Noted, since: datetime | None) -> NewNote:
@@ -219,6 +233,7 @@ def _page(
     change = decide(leads, _held(connection, leads), rules, run.created_at)
     store.add(connection, change.new, run_id=run.id)
     store.change(connection, change.standing, run_id=run.id)
+    store.reword(connection, change.reworded, run_id=run.id)
     counts = NoteCounts(**_counts(so_far))
     counts.add(change, len(leads))
     return ids, asdict(counts) | {"records": counts.leads}

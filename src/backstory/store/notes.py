@@ -42,6 +42,14 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Reworded:
+    """The words in which a note is told from now on."""
+
+    id: UUID
+    text: str
+
+
+@dataclass(frozen=True)
 class NoteRow:
     """A note in a list; `others` are those that say something else of the same topic."""
 
@@ -104,6 +112,12 @@ def change(connection: Connection, notes: Iterable[Standing], *, run_id: UUID | 
     """Change how notes stand; with a run it is remembered how they stood."""
     written = orjson.dumps([asdict(note) for note in notes]).decode()
     connection.execute(sql("change_notes"), {"notes": written, "run_id": run_id})
+
+
+def reword(connection: Connection, notes: Iterable[Reworded], *, run_id: UUID) -> None:
+    """Tell notes in other words; it is remembered in which they were told before the run."""
+    written = orjson.dumps([asdict(note) for note in notes]).decode()
+    connection.execute(sql("reword_notes"), {"notes": written, "run_id": run_id})
 
 
 def list_notes(

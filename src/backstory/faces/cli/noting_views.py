@@ -25,6 +25,7 @@ def report_view(told: NotesReport) -> RenderableType:
         ("superseded", count(told.superseded)),
         ("expired", count(told.expired)),
         ("reopened", count(told.reopened)),
+        ("reworded", count(told.reworded)),
         ("contradictions", count(told.contradictions)),
     ]
     shown: list[RenderableType] = [

@@ -19,7 +19,7 @@ WHERE l.state_metadata <> '{}' OR EXISTS (
 
 -- name: notes_of_leads
 -- The notes that were taken from what leads say of their state; `ended` ones no person ended.
-SELECT n.id, n.source_lead_id, n.topic, n.status,
+SELECT n.id, n.source_lead_id, n.topic, n.text, n.status,
        n.status IN ('superseded', 'expired')
            AND (n.superseded_by_id IS NULL
                 OR starts_with(s.extracted_by, CAST(:extractor AS text))) AS ended
@@ -56,6 +56,18 @@ WITH given AS (
 UPDATE memory_notes n
 SET status = g.status, superseded_by_id = g.superseded_by_id, valid_until = g.valid_until
 FROM given g WHERE n.id = g.id;
+
+-- name: reword_notes
+-- Tell notes in other words, and remember those of notes that the run did not write.
+WITH given AS (
+    SELECT * FROM json_to_recordset(CAST(:notes AS json)) AS g (id uuid, text text)
+), kept AS (
+    INSERT INTO run_changes (run_id, table_name, row_id, before)
+    SELECT CAST(:run_id AS uuid), 'memory_notes', n.id, jsonb_build_object('text', n.text)
+    FROM given g JOIN memory_notes n ON n.id = g.id
+    WHERE n.run_id IS DISTINCT FROM CAST(:run_id AS uuid)
+)
+UPDATE memory_notes n SET text = g.text FROM given g WHERE n.id = g.id;
 
 -- name: list_notes
 -- Notes of one customer or of all, the latest first, with how many others say something else.
