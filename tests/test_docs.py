@@ -276,6 +276,16 @@ def a_note_of(place: Place) -> str:
     return place.one("SELECT id FROM memory_notes WHERE status = 'candidate' LIMIT 1")[:8]
 
 
+def a_merge_of(place: Place) -> str:
+    """Let two customers turn out to be one, and return the beginning of the merge's id."""
+    one, other = {"id": "m-1", "email": "m@example.com"}, {"id": "m-2", "phone": "+15125550142"}
+    file = place.home / "meeting.jsonl"
+    for leads in ([one, other], [one | other | {"id": "m-3"}]):
+        file.write_text("".join(json.dumps(lead | {"channel": "sms"}) + "\n" for lead in leads))
+        place.load({"none.jsonl": []}, leads=(str(file),), allow_empty=True)
+    return place.one("SELECT id FROM customer_merges WHERE undone_at IS NULL LIMIT 1")[:8]
+
+
 def move_to_a_dump(place: Place) -> None:
     """Leave of the schema nothing but its dump."""
     (place.home / "backstory.dump").unlink(missing_ok=True)
@@ -313,6 +323,7 @@ def prepare(place: Place, command: str, line: str) -> str:
         "5d0c6a1e": lambda: place.one("SELECT id FROM customers LIMIT 1")[:8],
         "7f3a91d2": lambda: a_key_of(place),
         "4c21ee07": lambda: a_note_of(place),
+        "8e5b2d90": lambda: a_merge_of(place),
         "LEAD": lambda: place.one("SELECT external_id FROM leads LIMIT 1"),
         "postgresql://reader@host/crm": lambda: shlex.quote(place.url),
     }

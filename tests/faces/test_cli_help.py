@@ -24,7 +24,7 @@ PROMISED = {
     *("serve", "key create", "key list", "key revoke", "call", "mcp"),
     *("context", "ready", "summarize", "embed", "model install", "model list", "erase", "export"),
     *("notes backfill", "notes list", "notes propose", "notes confirm", "notes reject"),
-    "notes supersede",
+    *("notes supersede", "merges list", "merges undo"),
 }
 
 

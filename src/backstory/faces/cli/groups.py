@@ -113,5 +113,6 @@ KEEP = "Keep it running"
 quarantine = typer.Typer(cls=LessonGroup, no_args_is_help=True, rich_markup_mode=None)
 model = typer.Typer(cls=LessonGroup, no_args_is_help=True, rich_markup_mode=None)
 db = typer.Typer(cls=LessonGroup, no_args_is_help=True, rich_markup_mode=None)
+merges = typer.Typer(cls=LessonGroup, no_args_is_help=True, rich_markup_mode=None)
 notes = typer.Typer(cls=LessonGroup, no_args_is_help=True, rich_markup_mode=None)
 key = typer.Typer(cls=LessonGroup, no_args_is_help=True, rich_markup_mode=None)
