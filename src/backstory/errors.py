@@ -20,6 +20,9 @@ BackstoryError
     └── Refused           a tool will not do what an agent asked; nothing was changed
 """
 
+# How an error ends that goes away by itself; where a run has begun it names that run instead.
+AGAIN = "run the same command again"
+
 
 class BackstoryError(Exception):
     """Root of the tree: catch this to catch everything we raise on purpose."""
@@ -42,7 +45,7 @@ class Busy(Transient):
 
 
 class DatabaseUnreachable(Transient):
-    """No answer from the database; nothing half-written, the same command continues."""
+    """No answer from the database; nothing half-written, the same command or `resume` continues."""
 
 
 class ModelUnreachable(Transient):

@@ -11,6 +11,7 @@ from psycopg import conninfo, pq
 from psycopg import errors as pg
 
 from backstory.errors import (
+    AGAIN,
     BackstoryError,
     DatabaseUnreachable,
     SourceError,
@@ -139,8 +140,7 @@ def _not_connected(raw: psycopg.Error, place: str) -> BackstoryError:
     if advice := advice_on_refusal(sentence):
         return SourceError(f"{place} refuses: {sentence} - {advice}.")
     return DatabaseUnreachable(
-        f"{place} does not answer ({sentence}). Start the server or correct the URL, then run "
-        "the same command again."
+        f"{place} does not answer ({sentence}). Start the server or correct the URL, then {AGAIN}."
     )
 
 
@@ -155,8 +155,7 @@ def _refused(raw: psycopg.Error, label: str) -> BackstoryError:
     lost = not state and isinstance(raw, psycopg.OperationalError | psycopg.InterfaceError)
     if lost or state.startswith(("08", "57", "53")):
         return DatabaseUnreachable(
-            f"The database of {label} stopped answering ({sentence}). Start it, then run the same "
-            "command again."
+            f"The database of {label} stopped answering ({sentence}). Start it, then {AGAIN}."
         )
     if state.startswith("40"):
         return Transient(f"The server broke off reading {label} ({sentence}); repeat the command.")

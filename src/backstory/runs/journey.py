@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection
 
-from backstory.errors import BackstoryError, Interrupted, RunError
+from backstory.errors import AGAIN, BackstoryError, Interrupted, RunError
 from backstory.model import PartitionStage, RunMode, RunStatus, RunWish
 from backstory.runs import run as runs
 from backstory.runs.claim import Claim, advance, claim_next, leading, release, renew
@@ -107,8 +107,15 @@ def lead_run(
             leave(RunStatus.PAUSED)
             raise Interrupted(RunWish.PAUSE, str(run_id)) from None
         except BackstoryError as failed:
+            _name_way_on(failed, run_id)
             leave(RunStatus.FAILED, str(failed))
             raise
+
+
+def _name_way_on(failed: BackstoryError, run_id: UUID) -> None:
+    """Let an error say `resume` where it says that the command should be run again."""
+    message = str(failed).replace(AGAIN, f"`backstory resume {short_id(run_id)}`")
+    failed.args = (message, *failed.args[1:])
 
 
 def do_pages(connection: Connection, run: Run, watch: Stopwatch, page: Page) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from backstory.audit.connect import advice_on_refusal
 from backstory.errors import (
+    AGAIN,
     BackstoryError,
     Busy,
     DatabaseError,
@@ -186,7 +187,7 @@ _ADVICE: tuple[tuple[type[psycopg.Error], str], ...] = (
     (pg.InvalidCatalogName, "create the database first, or correct its name in the URL"),
     (pg.InsufficientPrivilege, "grant the role what the message names"),
     (pg.UndefinedTable, "run `backstory db upgrade`, or check --schema"),
-    (pg.DiskFull, "free space on the server, then run the same command again"),
+    (pg.DiskFull, f"free space on the server, then {AGAIN}"),
     (pg.ReadOnlySqlTransaction, "this server is a read-only replica: use the primary's URL"),
 )
 _RETRY = (pg.SerializationFailure, pg.DeadlockDetected, pg.LockNotAvailable)
@@ -207,7 +208,7 @@ def _not_reached(sentence: str, refusal: str | None) -> BackstoryError:
         return DatabaseError(f"The database refuses: {sentence} - {refusal}.")
     return DatabaseUnreachable(
         f"The database does not answer ({sentence}). Nothing is half-written: start the "
-        "server or correct the URL, then run the same command again."
+        f"server or correct the URL, then {AGAIN}."
     )
 
 
