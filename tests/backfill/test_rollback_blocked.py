@@ -50,6 +50,15 @@ AUTHORED = {
     "notes": "INSERT INTO memory_notes (id, customer_id, kind, text, extracted_by, status) "
     + OF_LEAD_3.format("'fact', 'a note', 'test', 'confirmed'"),
 }
+# What people know it by, where they know it by anything.
+KNOWN_BY = {
+    "messages": ["lead-3"],
+    "conversations": ["lead-3"],
+    "jobs": ["job a job"],
+    "addresses": ["1 Oak St"],
+    "claims": ["phone +15125550199"],
+    "notes": ["a note"],
+}
 # What an agent saw of lead-3 and did nothing about.
 SEEN = """
     INSERT INTO confirmations (id, customer_id, candidate_id, source_kind, source_id, content_hash,
@@ -79,6 +88,9 @@ def test_what_was_written_on_top_blocks_and_goes_with_force(world: World, name: 
     plan = world.plan_rollback()
     (blocker,) = plan.blockers
     assert (blocker.name, blocker.count, blocker.run_id) == (name, 1, None)
+    known_by = [re.sub(r"^job \d+", "job", each) for each in blocker.names]
+    assert known_by == KNOWN_BY.get(name, [])
+    assert all(each in blocker.sentence for each in blocker.names)
     with pytest.raises(RunError) as refused:
         world.roll_back()
     assert blocker.sentence in str(refused.value)
@@ -156,6 +168,19 @@ def test_everything_at_once_goes_with_force(world: World) -> None:
     sound(world)
 
 
+def test_of_many_things_in_the_way_some_are_named_and_none_at_length(world: World) -> None:
+    world.load(NEW, LONELY)
+    for number in range(7):
+        title = f"move {number}\nof a garage " + "and a very long way " * 9
+        world.run(AUTHORED["jobs"].replace("'a job'", f"'{title}'"))
+    (blocker,) = world.plan_rollback().blockers
+    assert (blocker.count, len(blocker.names)) == (7, 5)
+    assert re.fullmatch(r"job \d+ move 0 of a garage .*…", blocker.names[0])
+    assert max(map(len, blocker.names)) <= 40
+    assert blocker.sentence.endswith(f"{blocker.names[4]}, …).")
+    assert blocker.sentence.startswith("Jobs with their items and events: 7 (job ")
+
+
 def test_a_later_run_in_the_same_conversation_is_named_and_goes_first(world: World) -> None:
     first = world.load(OLD, OLD_LEADS)
     between = world.dump()
@@ -165,6 +190,8 @@ def test_a_later_run_in_the_same_conversation_is_named_and_goes_first(world: Wor
         for each in world.plan_rollback(first.run_id).blockers
     }
     assert found == {("messages", 3, later.run_id), ("conflicts", 1, later.run_id)}
+    named = {each.name: each.names for each in world.plan_rollback(first.run_id).blockers}
+    assert named == {"messages": ("lead-1",), "conflicts": ()}
     with pytest.raises(RunError, match=f"`backstory rollback {str(later.run_id)[:8]}` first"):
         world.roll_back(first.run_id)
     world.roll_back(later.run_id)

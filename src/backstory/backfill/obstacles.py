@@ -1,6 +1,6 @@
 """What may stand on a run and block its rollback: how that is counted, how force removes it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,8 @@ class Obstacle:
     """A kind of row that may stand on a run's rows.
 
     What `counted_by` counts, by the run that made it, is what `removed_by` removes; None: that
-    goes with the run anyway. `tables` are those in which the ledger of that run counts the rows.
+    goes with the run anyway. `tables` are those in which the ledger of that run counts the rows,
+    `named_by` tells what people know some of the rows by, or their leads.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Obstacle:
     counted_by: str
     removed_by: str | None
     tables: tuple[str, ...] = ()
+    named_by: str | None = None
 
 
 # In the order in which force removes them: what names a row goes before the row.
@@ -34,6 +36,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
         "memory notes that a person confirmed or rejected, or that are of what else stands here",
         "blocking_notes",
         "remove_notes",
+        named_by="names_of_notes",
     ),
     Obstacle(
         "tool_calls",
@@ -41,9 +44,27 @@ OBSTACLES: tuple[Obstacle, ...] = (
         "blocking_tool_calls",
         "remove_tool_calls",
     ),
-    Obstacle("jobs", "jobs with their items and events", "blocking_jobs", "remove_jobs"),
-    Obstacle("addresses", "addresses", "blocking_addresses", "remove_addresses"),
-    Obstacle("claims", "identities that customers claimed", "blocking_claims", "remove_claims"),
+    Obstacle(
+        "jobs",
+        "jobs with their items and events",
+        "blocking_jobs",
+        "remove_jobs",
+        named_by="names_of_jobs",
+    ),
+    Obstacle(
+        "addresses",
+        "addresses",
+        "blocking_addresses",
+        "remove_addresses",
+        named_by="names_of_addresses",
+    ),
+    Obstacle(
+        "claims",
+        "identities that customers claimed",
+        "blocking_claims",
+        "remove_claims",
+        named_by="names_of_claims",
+    ),
     Obstacle(
         "conflicts",
         "records that lost against its own",
@@ -57,6 +78,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
         "blocking_messages",
         "remove_messages_of_others",
         ("messages", "audit_log"),
+        named_by="names_of_messages",
     ),
     Obstacle(
         "conversations",
@@ -64,40 +86,68 @@ OBSTACLES: tuple[Obstacle, ...] = (
         "blocking_conversations",
         "remove_conversations_of_others",
         ("conversations",),
+        named_by="names_of_conversations",
     ),
     Obstacle("retries", "records it had quarantined", "blocking_retries", None),
 )
 
+_NAMED = 5
+_NAME_CHARS = 40
 _WRITTEN_BY_RUNS = frozenset({"messages", "conversations"})
 
 
 @dataclass(frozen=True)
 class Blocker:
-    """Rows in the way; where they are another run's, `run_id` is the one to roll back first."""
+    """Rows in the way; where they are another run's, `run_id` is the one to roll back first.
+
+    `names` are what people know some of them by, or their leads, where they have any.
+    """
 
     name: str
     count: int
     run_id: UUID | None
     sentence: str
+    names: tuple[str, ...] = ()
 
 
 def blockers(connection: Connection, values: Mapping[str, Any]) -> list[Blocker]:
     """Return what stands on a run; `values` name the run and the customers who leave with it."""
     return [
-        Blocker(obstacle.name, row.rows, row.run_id, _sentence(obstacle, row.rows, row.run_id))
+        _blocker(connection, obstacle, row, values)
         for obstacle in OBSTACLES
-        for row in connection.execute(sql(obstacle.counted_by), values)
+        for row in connection.execute(sql(obstacle.counted_by), values).all()
         if row.rows
     ]
 
 
-def _sentence(obstacle: Obstacle, count: int, run_id: UUID | None) -> str:
-    if run_id is None:
-        live = "live " if obstacle.name in _WRITTEN_BY_RUNS else ""
-        said = f"{live}{obstacle.words}: {count:,}."
-    else:
-        name = short_id(run_id)
-        said = f"{obstacle.words}, of run {name}: {count:,} (`backstory rollback {name}` first)."
+def _blocker(
+    connection: Connection, obstacle: Obstacle, row: Any, values: Mapping[str, Any]
+) -> Blocker:
+    names: list[str] = []
+    if obstacle.named_by:
+        asked = {**values, "by": row.run_id, "limit": _NAMED + 1}
+        names = [
+            _short(name) for name in connection.execute(sql(obstacle.named_by), asked).scalars()
+        ]
+    sentence = _sentence(obstacle, row.rows, row.run_id, names)
+    return Blocker(obstacle.name, row.rows, row.run_id, sentence, tuple(names[:_NAMED]))
+
+
+def _short(name: str) -> str:
+    line = " ".join(name.split())
+    return line if len(line) <= _NAME_CHARS else f"{line[: _NAME_CHARS - 1].rstrip()}…"
+
+
+def _sentence(obstacle: Obstacle, count: int, run_id: UUID | None, names: Sequence[str]) -> str:
+    more = ", …" if len(names) > _NAMED else ""
+    beside = [", ".join(names[:_NAMED]) + more] if names else []
+    words = obstacle.words
+    if run_id is not None:
+        words += f", of run {short_id(run_id)}"
+        beside.append(f"`backstory rollback {short_id(run_id)}` first")
+    elif obstacle.name in _WRITTEN_BY_RUNS:
+        words = f"live {words}"
+    said = f"{words}: {count:,}" + (f" ({'; '.join(beside)})." if beside else ".")
     return said[0].upper() + said[1:]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rich.console import Group, RenderableType
 
 from backstory.backfill.rollback import RollbackPlan, RollbackReport
+from backstory.faces.cli.plain import plain
 from backstory.faces.cli.screen import bullets, counted, duration, facts, heading, text
 
 
@@ -17,7 +18,7 @@ def plan_view(plan: RollbackPlan, *, dry_run: bool, force: bool) -> RenderableTy
     ]
     if plan.blockers:
         mark = ("!", "yellow") if force else ("✗", "red")
-        shown += bullets([blocker.sentence for blocker in plan.blockers], *mark)
+        shown += bullets([plain(blocker.sentence) for blocker in plan.blockers], *mark)
     if plan.blockers and not force:
         shown.append(text("It is blocked. ", ("--force", "cyan"), " removes all that too."))
     elif dry_run:
