@@ -42,7 +42,7 @@ def test_each_statement_has_its_rows_in_their_order(connection):
     leads, roles = pipelined(connection, [("lead_of_session", LEAD), ("agent_role", role)])
     assert leads == []
     assert [each._asdict() for each in roles] == [
-        {"exists": False, "powerful": False, "settable": False}
+        {"exists": False, "powerful": False, "settable": False, "owns": False}
     ]
 
 
