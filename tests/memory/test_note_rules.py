@@ -3,6 +3,7 @@
 import pytest
 
 from backstory.errors import UsageError
+from backstory.memory.lead_details import opens_doors
 from backstory.memory.note_rules import load_rules, notes_in, read_rules
 
 RULES = load_rules()
@@ -39,6 +40,11 @@ def test_a_key_says_what_kind_of_note_its_value_makes():
 )
 def test_a_key_is_read_in_words_however_it_is_spelled(key):
     assert said({key: 48}) == {("gate width", "constraint", "gate width: 48")}
+
+
+@pytest.mark.parametrize("name", ["PINCode", "gateCode", "GATE_CODE", "lockBoxPIN", "gate.code"])
+def test_what_opens_a_door_is_seen_however_its_name_is_written(name):
+    assert opens_doors(name)
 
 
 def test_words_of_any_language_stay_whole():

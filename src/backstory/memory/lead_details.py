@@ -20,7 +20,7 @@ _PLACE = (
     ("postal_code", "postalCode", "zip", "zip_code", "zipCode", "postcode"),
 )
 _COUNTRY = (("country", "country_code", "countryCode"),)
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_WORD = re.compile(r"[^\W_]+")
 # Where a word of a name ends: at a hump, at a number, at what stands between words.
 _BETWEEN = re.compile(
     r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])"
@@ -71,7 +71,7 @@ def read_details(metadata: Any) -> LeadDetails:
 
 def words_of(name: str) -> set[str]:
     """Return the words of a name, small: those of `gateCode`, `gate_code`, `Gate code`."""
-    return {word.lower() for word in _WORD.findall(name)}
+    return set(_WORD.findall(in_words(name)))
 
 
 def in_words(name: str) -> str:
