@@ -182,6 +182,31 @@ def test_a_customer_whom_a_later_run_absorbed_goes_with_that_run(world: World) -
     assert differences(before, world.dump()) == {}
 
 
+@pytest.mark.parametrize("order", ["bca", "bac", "cab"])
+def test_runs_that_joined_the_same_customers_leave_nobody_behind_in_any_order(
+    world: World, order: str
+) -> None:
+    """Two runs each join the two customers of the first."""
+    messenger = {"channel": "messenger", "messenger_psid": "783"}
+    phone = {"phone": "512 555 0101"}
+    before = world.dump()
+    loads = {
+        "a": [
+            lead("l1", email="a@ex.com", created_at="2026-05-01", **messenger),
+            lead("l2", created_at="2026-05-04", **phone),
+        ],
+        "b": [lead("l3", email="a@ex.com", created_at="2026-05-02", **phone)],
+        "c": [lead("l4", created_at="2026-05-03", **messenger, **phone)],
+    }
+    runs = {name: world.load([], leads).run_id for name, leads in loads.items()}
+    for name in order:
+        plan = world.plan_rollback(runs[name])
+        report = world.roll_back(runs[name])
+        assert (plan.removed, plan.kept) == (report.removed, report.kept)
+        sound(world)
+    assert differences(before, world.dump()) == {}
+
+
 def test_the_time_of_the_last_message_follows_what_is_left(world: World) -> None:
     world.load(OLD, OLD_LEADS)
     later = world.load(talk("lead-1", [70, 71])).run_id

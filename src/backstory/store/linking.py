@@ -130,15 +130,20 @@ def plan_links(
 
 def relink(
     connection: Connection, customers: Iterable[UUID], keys: Iterable[Key], *, hub_limit: int
-) -> None:
+) -> set[UUID]:
     """Decide again about the leads of these customers, and all that these keys connect.
 
-    No run answers for it: nothing of it is remembered.
+    No run answers for it: nothing of it is remembered, and a merge of no run that it ends is as if
+    it had never been. Returns the customers whose leads it looked at.
     """
     with Intake(Knowledge(connection), sparing=True) as intake:
         intake.revisit([each.bytes for each in customers], keys)
         assignment = _assign(intake, hub_limit)
+        revived = [_uuid(each.customer) for each in assignment.founded if each.revived]
+        ended = connection.execute(sql("merges_of_no_run"), {"ids": revived}).scalars().all()
         _Writer(connection, None, LeadSource.LIST).write(intake, assignment)
+        connection.execute(sql("forget_merges_by_id"), {"ids": list(ended)})
+        return {_uuid(owner.id) for owner in intake.census.owners}
 
 
 def _not_erased(connection: Connection, leads: Iterable[LeadRecord]) -> Iterable[LeadRecord]:

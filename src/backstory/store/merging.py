@@ -65,21 +65,30 @@ def merge(connection: Connection, merges: Sequence[Merge], *, run_id: UUID | Non
     pairs = {"survivors": list(targets.values()), "absorbed": list(targets)}
     connection.execute(sql("absorb_customers"), pairs)
     earlier = {row.absorbed_id: row.merges for row in connection.execute(sql("merges_of"), pairs)}
+    ids = [_free_id(*pair, taken=earlier[pair[1]]) for pair in zip(*pairs.values(), strict=True)]
     connection.execute(
         sql("record_merges"),
         pairs
         | {
-            "ids": [
-                UUID(
-                    bytes=derived_id("merge", str(survivor), str(absorbed), str(earlier[absorbed]))
-                )
-                for absorbed, survivor in targets.items()
-            ],
+            "ids": ids,
             "reasons": [_reason(each) for each in merges],
             "moved": [orjson.dumps(moved.get(absorbed, {})).decode() for absorbed in targets],
             "run_id": run_id,
         },
     )
+
+
+def _free_id(survivor: UUID, absorbed: UUID, *, taken: Collection[UUID]) -> UUID:
+    """Return the first id of a merge of these two that is free: earlier ones may be forgotten."""
+    for ordinal in range(len(taken)):
+        each = _merge_id(survivor, absorbed, ordinal)
+        if each not in taken:
+            return each
+    return _merge_id(survivor, absorbed, len(taken))
+
+
+def _merge_id(survivor: UUID, absorbed: UUID, ordinal: int) -> UUID:
+    return UUID(bytes=derived_id("merge", str(survivor), str(absorbed), str(ordinal)))
 
 
 def _reason(each: Merge) -> str:

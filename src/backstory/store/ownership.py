@@ -98,7 +98,8 @@ def follows(table: Table) -> bool:
 MOVED: tuple[Table, ...] = tuple(table for table in OWNED if not follows(table))
 
 
-def _among(column: ColumnElement[Any], ids: Iterable[UUID]) -> ColumnElement[bool]:
+def among(column: ColumnElement[Any], ids: Iterable[UUID]) -> ColumnElement[bool]:
+    """Return the condition that a column is one of these ids, however many they are."""
     return column == any_(_array(ids))
 
 
@@ -110,7 +111,7 @@ def rows_of(connection: Connection, targets: Mapping[UUID, UUID]) -> dict[str, l
     """Return every row of these customers, on its way to the customer they are mapped to."""
     found = {}
     for table in MOVED:
-        query = select(table.c.id, table.c.customer_id).where(_among(table.c.customer_id, targets))
+        query = select(table.c.id, table.c.customer_id).where(among(table.c.customer_id, targets))
         found[table.name] = [
             Step(row, owner, targets[owner]) for row, owner in connection.execute(query)
         ]
@@ -143,14 +144,14 @@ def _follower_queries(table: Table, leads: Sequence[UUID]) -> list[Select[Any]]:
         if name in table.c:
             column = table.c[name]
             queries.append(
-                select(table.c.id, table.c.customer_id, column).where(_among(column, leads))
+                select(table.c.id, table.c.customer_id, column).where(among(column, leads))
             )
     if "conversation_id" in table.c:
         held = _CONVERSATIONS.c
         queries.append(
             select(table.c.id, table.c.customer_id, held.lead_id)
             .join_from(table, _CONVERSATIONS, held.id == table.c.conversation_id)
-            .where(_among(held.lead_id, leads))
+            .where(among(held.lead_id, leads))
         )
     return queries
 
@@ -159,7 +160,7 @@ def _add_addresses(connection: Connection, rows: dict[str, list[Step]]) -> None:
     """Add the addresses at which only moving jobs are."""
     jobs = {step.row: step for step in rows.get(_JOBS.name, [])}
     known = {step.row for step in rows.get(_ADDRESSES.name, [])}
-    theirs = select(_JOBS.c.service_address_id).where(_among(_JOBS.c.id, jobs))
+    theirs = select(_JOBS.c.service_address_id).where(among(_JOBS.c.id, jobs))
     query = (
         select(_JOBS.c.service_address_id, func.array_agg(_JOBS.c.id))
         .where(_JOBS.c.service_address_id.in_(theirs))
@@ -267,12 +268,12 @@ def _detach_notes(connection: Connection, rows: Rows, run_id: UUID | None) -> di
     both = select(_NOTES.c.id, _NOTES.c.address_id).where(
         _NOTES.c.address_id.is_not(None),
         _NOTES.c.job_id.is_not(None),
-        or_(_among(_NOTES.c.address_id, addresses), _among(_NOTES.c.job_id, jobs)),
+        or_(among(_NOTES.c.address_id, addresses), among(_NOTES.c.job_id, jobs)),
     )
     found = {row.id: row.address_id for row in connection.execute(both)}
     if found:
         remember(connection, run_id, {_NOTES.name: found})
-        connection.execute(update(_NOTES).where(_among(_NOTES.c.id, found)).values(address_id=None))
+        connection.execute(update(_NOTES).where(among(_NOTES.c.id, found)).values(address_id=None))
     return found
 
 
@@ -300,7 +301,7 @@ def remember(
             *(part for column in columns for part in (literal(column.name), column))
         )
         query = select(literal(run_id, Uuid), literal(name), table.c.id, image).where(
-            _among(table.c.id, ids)
+            among(table.c.id, ids)
         )
         if "run_id" in table.c:
             query = query.where(table.c.run_id.is_distinct_from(run_id))

@@ -17,6 +17,7 @@ from backstory.extract.customers import HUB_LIMIT
 from backstory.extract.leads import Key
 from backstory.model import IdentityKind
 from backstory.store.engine import translated
+from backstory.store.leftovers import pointing_at_customers, remove_leftovers
 from backstory.store.linking import relink
 from backstory.store.merging import fill_profiles, undo
 from backstory.store.ownership import MOVED, Step, carry, rows_of
@@ -60,7 +61,10 @@ def unlink_run(connection: Connection, run_id: UUID, *, hub_limit: int = HUB_LIM
         connection.execute(sql("forget_changes"), parameters)
         fill_profiles(connection, [each.bytes for each in kept], run_id=None)
         settling.decide_again(hub_limit)
-        return Unlinked(leads, leads_kept, customers, len(kept), merges)
+        left_over = settling.remove_leftovers().intersection(kept)
+        return Unlinked(
+            leads, leads_kept, customers + len(left_over), len(kept) - len(left_over), merges
+        )
 
 
 class _Settling:
@@ -71,6 +75,7 @@ class _Settling:
         self._run = {"run_id": run_id}
         self._customers: set[UUID] = set()
         self._keys: set[Key] = set()
+        self._concerned: set[UUID] = set()
         self._needed = needed or connection.execute(sql("linked_since"), self._run).scalar_one()
         self._note()
 
@@ -78,6 +83,8 @@ class _Settling:
         if self._needed:
             rows = self._connection.execute(sql("customers_of_run"), self._run)
             self._customers.update(rows.scalars())
+            rows = self._connection.execute(sql("customers_concerned"), self._run)
+            self._concerned.update(rows.scalars())
             ids = {"ids": list(self._customers)}
             for kind, value in self._connection.execute(sql("keys_of_customers"), ids):
                 self._keys.add((IdentityKind(kind), value))
@@ -103,7 +110,14 @@ class _Settling:
         """Link the leads that stay as if the run had never been."""
         if self._needed:
             customers, keys = sorted(self._customers), sorted(self._keys)
-            relink(self._connection, customers, keys, hub_limit=hub_limit)
+            touched = relink(self._connection, customers, keys, hub_limit=hub_limit)
+            self._concerned.update(touched)
+
+    def remove_leftovers(self) -> set[UUID]:
+        """Delete customers whom nobody belongs to any more; return whom."""
+        if not self._needed:
+            return set()
+        return remove_leftovers(self._connection, self._customers | self._concerned)
 
 
 def _undo_merges(connection: Connection, run_id: UUID) -> int:
@@ -229,14 +243,8 @@ def _forget_profiles(connection: Connection, run_id: UUID) -> None:
 
 def _unneeded_customers(run_id: UUID) -> Any:
     """Return the statement that deletes the customers of a run whom no row needs."""
-    pointing = (
-        key.parent
-        for table in Base.metadata.sorted_tables
-        for key in table.foreign_keys
-        if key.column is _CUSTOMERS.c.id
-    )
     needed = []
-    for column in pointing:
+    for column in pointing_at_customers():
         other = column.table.alias()
         needed.append(exists().where(other.c[column.name] == _CUSTOMERS.c.id))
     return delete(_CUSTOMERS).where(_CUSTOMERS.c.run_id == run_id, *(~each for each in needed))

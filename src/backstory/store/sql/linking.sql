@@ -309,8 +309,9 @@ WHERE c.id = p.absorbed;
 UPDATE customers SET merged_into_id = NULL WHERE id = ANY (CAST(:ids AS uuid[]));
 
 -- name: merges_of
--- How often each of these pairs was merged before.
-SELECT p.absorbed AS absorbed_id, count(m.id) AS merges
+-- The merges of each of these pairs before, by id.
+SELECT p.absorbed AS absorbed_id,
+       coalesce(array_agg(m.id) FILTER (WHERE m.id IS NOT NULL), CAST('{}' AS uuid[])) AS merges
 FROM unnest(CAST(:absorbed AS uuid[]), CAST(:survivors AS uuid[])) AS p (absorbed, survivor)
 LEFT JOIN customer_merges m ON m.survivor_id = p.survivor AND m.absorbed_id = p.absorbed
 GROUP BY p.absorbed;
@@ -334,6 +335,15 @@ FROM customer_merges WHERE id = CAST(:id AS uuid);
 SELECT id, survivor_id, absorbed_id, moved
 FROM customer_merges WHERE absorbed_id = ANY (CAST(:ids AS uuid[])) AND undone_at IS NULL
 ORDER BY id;
+
+-- name: merges_of_no_run
+-- The merges that these customers are absorbed by now, and that no run answers for.
+SELECT id FROM customer_merges
+WHERE absorbed_id = ANY (CAST(:ids AS uuid[])) AND undone_at IS NULL AND run_id IS NULL;
+
+-- name: forget_merges_by_id
+-- Delete merges that are as if they had never been.
+DELETE FROM customer_merges WHERE id = ANY (CAST(:ids AS uuid[]));
 
 -- name: end_merges
 -- Mark merges as undone; `ended_by` says so when it was not a person's decision.

@@ -1,6 +1,6 @@
 -- name: customers_leaving
 -- Customers a run created that no lead is at any more when its leads are gone and its moves undone,
--- and that no merge of others names.
+-- and that no merge of another run names, nor one of no run by which leads came that stay.
 WITH moved AS (
     SELECT x.row_id AS id
     FROM run_changes x
@@ -11,6 +11,15 @@ WITH moved AS (
     FROM customer_merges m
     CROSS JOIN LATERAL jsonb_array_elements_text(m.moved -> 'leads') AS lead (id)
     WHERE m.run_id = CAST(:run_id AS uuid) AND m.undone_at IS NULL
+), holding AS MATERIALIZED (
+    SELECT m.survivor_id, m.absorbed_id FROM customer_merges m
+    WHERE m.run_id <> CAST(:run_id AS uuid)
+       OR (m.run_id IS NULL AND m.undone_at IS NULL AND EXISTS (
+           SELECT FROM jsonb_array_elements_text(m.moved -> 'leads') AS lead (id)
+           JOIN leads l ON l.id = CAST(lead.id AS uuid)
+           WHERE l.run_id IS DISTINCT FROM CAST(:run_id AS uuid) OR EXISTS (
+               SELECT FROM run_changes x WHERE x.table_name = 'leads' AND x.row_id = l.id
+                   AND x.run_id <> CAST(:run_id AS uuid))))
 )
 SELECT uuid_send(c.id) AS key
 FROM customers c
@@ -20,10 +29,8 @@ WHERE c.run_id = CAST(:run_id AS uuid) AND NOT EXISTS (
       AND (l.run_id IS DISTINCT FROM CAST(:run_id AS uuid) OR EXISTS (
           SELECT FROM run_changes x WHERE x.table_name = 'leads' AND x.row_id = l.id
               AND x.run_id <> CAST(:run_id AS uuid))))
-  AND NOT EXISTS (SELECT FROM customer_merges m WHERE m.survivor_id = c.id
-                  AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid))
-  AND NOT EXISTS (SELECT FROM customer_merges m WHERE m.absorbed_id = c.id
-                  AND m.run_id IS DISTINCT FROM CAST(:run_id AS uuid));
+  AND NOT EXISTS (SELECT FROM holding h WHERE h.survivor_id = c.id)
+  AND NOT EXISTS (SELECT FROM holding h WHERE h.absorbed_id = c.id);
 
 -- name: rows_leaving
 -- How many rows of each table a rollback of a run takes away, beside what blocks it.

@@ -169,3 +169,80 @@ CROSS JOIN LATERAL (
 WHERE l.customer_id = ANY (CAST(:ids AS uuid[]))
   AND k.value IS NOT NULL AND octet_length(k.value) <= 1024
 ORDER BY k.kind, k.value;
+
+-- name: customers_concerned
+-- Customers a run created or changed, sides of merges it ended, and where leads that it created or
+-- changed were before.
+SELECT c.id FROM customers c WHERE c.run_id = CAST(:run_id AS uuid)
+UNION
+SELECT x.row_id FROM run_changes x
+WHERE x.run_id = CAST(:run_id AS uuid) AND x.table_name = 'customers'
+UNION
+SELECT s.id
+FROM run_changes x JOIN customer_merges m ON m.id = x.row_id
+CROSS JOIN LATERAL (VALUES (m.survivor_id), (m.absorbed_id)) AS s (id)
+WHERE x.run_id = CAST(:run_id AS uuid) AND x.table_name = 'customer_merges'
+UNION
+SELECT CAST(x.before ->> 'customer_id' AS uuid) FROM run_changes x
+WHERE x.table_name = 'leads' AND jsonb_exists(x.before, 'customer_id')
+  AND (x.run_id = CAST(:run_id AS uuid)
+       OR x.row_id IN (SELECT l.id FROM leads l WHERE l.run_id = CAST(:run_id AS uuid)));
+
+-- name: customers_ever_merged
+-- These customers and all that were merged with them, however far.
+WITH RECURSIVE found AS (
+    SELECT unnest(CAST(:ids AS uuid[])) AS id
+    UNION
+    SELECT o.id
+    FROM found f
+    CROSS JOIN LATERAL (
+        SELECT m.absorbed_id FROM customer_merges m WHERE m.survivor_id = f.id
+        UNION ALL
+        SELECT m.survivor_id FROM customer_merges m WHERE m.absorbed_id = f.id
+        UNION ALL
+        SELECT c.id FROM customers c WHERE c.merged_into_id = f.id
+        UNION ALL
+        SELECT c.merged_into_id FROM customers c
+        WHERE c.id = f.id AND c.merged_into_id IS NOT NULL
+    ) AS o (id)
+)
+SELECT id FROM found;
+
+-- name: needed_by_merges
+-- Of these customers, the sides of merges that runs answer for, of those that a run may bring back,
+-- and of those by which leads came that are there still, or may come back there.
+WITH RECURSIVE merges AS (
+    SELECT m.* FROM customer_merges m WHERE m.survivor_id = ANY (CAST(:ids AS uuid[]))
+    UNION
+    SELECT m.* FROM customer_merges m WHERE m.absorbed_id = ANY (CAST(:ids AS uuid[]))
+), up AS (
+    SELECT m.id AS merge_id, c.id, c.merged_into_id
+    FROM merges m JOIN customers c ON c.id = m.survivor_id
+    UNION ALL
+    SELECT up.merge_id, c.id, c.merged_into_id FROM up JOIN customers c ON c.id = up.merged_into_id
+), holding AS (
+    SELECT m.survivor_id, m.absorbed_id
+    FROM merges m
+    WHERE m.run_id IS NOT NULL
+       OR EXISTS (SELECT FROM run_changes x
+                  WHERE x.table_name = 'customer_merges' AND x.row_id = m.id)
+       OR (m.undone_at IS NULL AND EXISTS (
+           SELECT FROM jsonb_array_elements_text(m.moved -> 'leads') AS lead (id)
+           JOIN leads l ON l.id = CAST(lead.id AS uuid)
+           WHERE l.customer_id IN (SELECT up.id FROM up WHERE up.merge_id = m.id)
+              OR EXISTS (SELECT FROM run_changes x
+                         WHERE x.table_name = 'leads' AND x.row_id = l.id
+                           AND jsonb_exists(x.before, 'customer_id'))))
+)
+SELECT survivor_id AS id FROM holding WHERE survivor_id = ANY (CAST(:ids AS uuid[]))
+UNION
+SELECT absorbed_id FROM holding WHERE absorbed_id = ANY (CAST(:ids AS uuid[]));
+
+-- name: forget_merges_of
+-- Delete the merges that these customers are a side of.
+DELETE FROM customer_merges
+WHERE survivor_id = ANY (CAST(:ids AS uuid[])) OR absorbed_id = ANY (CAST(:ids AS uuid[]));
+
+-- name: remove_customers
+-- Delete customers on whom nothing hangs.
+DELETE FROM customers WHERE id = ANY (CAST(:ids AS uuid[]));
