@@ -28,6 +28,7 @@ from backstory.runs.claim import is_led
 from backstory.runs.progress import Progress
 from backstory.runs.run import get_run
 from backstory.store import embedded
+from backstory.store.backfill import lock_slots
 from backstory.store.engine import Database, open_engine
 from backstory.store.schema import upgrade
 from backstory.store.tables import Base
@@ -208,7 +209,7 @@ def until(true: Callable[[], Any]) -> None:
 def writers_held(world: Killed) -> Iterator[Connection]:
     """Let no writer past the first lock it takes."""
     with world.database.engine.connect() as connection:
-        for slot in {(key[0] << 8 | key[1]) % 1024 for key in map(lead_id, NAMES)}:
+        for slot in lock_slots(map(lead_id, NAMES)):
             connection.execute(
                 text("SELECT pg_advisory_xact_lock(hashtext('backstory'), :slot)"), {"slot": slot}
             )

@@ -87,10 +87,15 @@ class Service:
         tries, patience = (1, _HURRY_SECONDS) if at_once else (self._tries, _PATIENCE_SECONDS)
         made, end = 0, self._ticks() + self._within
         while made < tries and (not made or self._ticks() + wait < end):
+            try:
+                before()
+            except ModelError:
+                if not made:
+                    raise
+                break  # why the first try failed says more than that there is no second one
             if made:
                 self._sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
-            before()
             made += 1
             try:
                 answer, content = self._post(path, body, min(patience, end - self._ticks()))
