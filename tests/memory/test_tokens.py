@@ -51,6 +51,38 @@ COUNTED = {
         "Könnten Sie am Donnerstagvormittag die Waschmaschine abholen? Die Bürgermeister-Müller-Straße ist gesperrt.",
         38,
     ),
+    "hmong": (
+        "Nyob zoo, koj puas tuaj yeem tuaj thaum sawv ntxov hnub Friday mus nqa lub rooj zaum qub? Kuv lub chaw nyob tseem nyob qub.",
+        50,
+    ),
+    "somali": (
+        "Salaan, ma iman kartaa subaxda Jimcaha si aad u qaaddo fadhiga duugga ah? Albaabka koodhkiisu wuu isbeddelay.",
+        45,
+    ),
+    "swahili": (
+        "Habari, je, mnaweza kuja Ijumaa asubuhi kuchukua kochi la zamani? Msimbo wa lango umebadilika.",
+        42,
+    ),
+    "haitian": (
+        "Bonjou, èske ou ka vini vandredi maten pou pran vye kanape a? Kòd pòtay la chanje.",
+        36,
+    ),
+    "tagalog": (
+        "Kumusta, pwede ba kayong pumunta sa Biyernes ng umaga para kunin ang lumang sopa? Nagbago ang kodigo ng tarangkahan.",
+        40,
+    ),
+    "finnish": (
+        "Hei, voisitteko tulla perjantaiaamuna hakemaan vanhan sohvan? Portin koodi on vaihtunut.",
+        34,
+    ),
+    "invented": (
+        "Blorvit skanjude fralopish wugmin dretzalo quimbarty ostrevin plagdo zintherpal morvikule.",
+        33,
+    ),
+    "letters": (
+        "qzxvk jwpfh bnrtg lmcdk xqzvj pwhfk gtrnb dckml",
+        25,
+    ),
     "polish": (
         "Dzień dobry, czy mogliby Państwo przyjechać w czwartek rano po starą kanapę?",
         30,
@@ -100,7 +132,7 @@ COUNTED = {
         49,
     ),
 }
-LATIN = {"talk", "typos", "names", "json", "digits", "ids", "layout", "german", "polish", "turkish"}
+ENGLISH = {"talk", "typos", "json", "ids", "layout"}
 words = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=1)
 
 
@@ -110,16 +142,16 @@ def test_what_people_and_programs_write_costs_no_more_than_the_bound(kind):
     assert upper_bound(text) >= count
 
 
-@pytest.mark.parametrize("kind", sorted(LATIN))
+@pytest.mark.parametrize("kind", sorted(ENGLISH))
 def test_the_bound_wastes_little_of_a_budget(kind):
     text, count = COUNTED[kind]
-    assert upper_bound(text) <= 1.25 * count
+    assert upper_bound(text) <= 1.3 * count
 
 
-@pytest.mark.parametrize("kind", sorted(set(COUNTED) - LATIN))
-def test_the_bound_of_other_scripts_and_of_code_is_of_use_too(kind):
+@pytest.mark.parametrize("kind", sorted(set(COUNTED) - ENGLISH))
+def test_the_bound_of_other_languages_and_of_code_is_of_use_too(kind):
     text, count = COUNTED[kind]
-    assert upper_bound(text) <= 2.5 * count
+    assert upper_bound(text) <= 3.2 * count
 
 
 def test_nothing_costs_nothing():
@@ -132,8 +164,9 @@ def test_every_word_costs_at_least_one_and_at_most_its_letters(given_words):
 
 
 @given(st.integers(min_value=0))
-def test_digits_go_by_threes(number):
-    assert upper_bound(str(number)) == -(-len(str(number)) // 3)
+def test_a_digit_costs_one(number):
+    """Some tokenizers take them singly."""
+    assert upper_bound(str(number)) == len(str(number))
 
 
 @given(st.text())
@@ -142,8 +175,7 @@ def test_no_byte_costs_more_than_a_token_but_for_the_spaces_before(text):
 
 
 @given(st.text(), st.text())
-def test_text_on_a_line_of_its_own_adds_up(one, other):
-    """A budget may be filled line by line: no line makes another one cheaper, but for blank ones."""
-    lines = [re.sub(r"\s+", " ", each).strip() for each in (one, other)]
-    if all(lines):
-        assert upper_bound("\n".join(lines)) == sum(map(upper_bound, lines)) + 1
+def test_lines_of_a_pack_cost_together_no_more_than_one_by_one(one, other):
+    """A budget is filled line by line."""
+    lines = ["- " + re.sub(r"\s+", " ", each).strip() for each in (one, other)]
+    assert upper_bound("\n".join(lines)) <= sum(map(upper_bound, lines)) + 1
