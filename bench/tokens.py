@@ -164,7 +164,7 @@ def short_strings() -> set[str]:
     Left out are those whose end is not known without its beginning, which a sign before it may
     pull away, and of other scripts those from which a neighbour may pull a character away.
     """
-    single = {text for text in known() if len(text) == 1}
+    single = {text for text in known() if len(text) == 1 and not text.isascii()}
     found = single | {text for text in known() if SHORT.fullmatch(text)}
     torn = torn_pairs(single)
     firsts, seconds = {one for one, _ in torn}, {other for _, other in torn}

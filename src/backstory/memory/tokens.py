@@ -9,15 +9,14 @@ thousands of English words that are one token in both. What is not in it costs i
 token is less than one; a digit costs one, since Gemini's and others' tokenizers take them singly.
 
 What is proven by that is the count of letters and signs that both vocabularies cut where the rules
-here do. What is not is measured, by `bench/tokens.py` and beyond: letters next to other scripts,
-marks, apostrophes, ends of lines, and characters that fall between two tokens. Nothing counted
-less than it costs in either vocabulary in the declaration of human rights in 500 languages, and in
-some ten million strings of random letters, signs, scripts, emoji, blanks, base64, code, and words
-of all these languages cut and glued; many cost as much as they count. So text of mixed scripts
-that is made to defeat the rules may exist, and what it gains is a token or two. English prose
-counts 1.4 times what it costs, context packs and JSON 1.3 to 1.4, code 1.4, other languages 1.0 to
-2.3. Other tokenizers promise nothing: Llama 3's never took more, Gemma 3's and Claude 2's took up
-to a fifth more for some sentences, not for whole packs. Newer ones of Claude cannot be had.
+here do. The rest is measured: letters beside other scripts, marks, apostrophes, ends of lines, and
+characters that fall between two tokens. Nothing counted less than it costs in either vocabulary in
+the declaration of human rights in 500 languages, nor in some ten million strings of random letters,
+signs, scripts, emoji, blanks, base64, and words of all these languages cut and glued, but for 4 of
+random Korean and Chinese characters, by one token each. Much costs exactly what it counts, so text
+that is made to defeat the rules may still be found. English prose counts 1.4 times what it costs,
+context packs 1.3, JSON and code 1.4, other languages 1.0 to 1.9. Other tokenizers promise nothing:
+`docs/decisions/0021` says what was found.
 """
 
 import re
