@@ -69,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--words", type=Path, help="words of the log; without, events only")
     parser.add_argument("--pause", type=float, default=0.2, help="seconds that a model thinks")
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--threads", type=int, default=8, help="of the server")
+    parser.add_argument("--workers", type=int, help="of the server; without, as many as it likes")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
@@ -82,7 +82,9 @@ def _served(options: argparse.Namespace) -> Iterator["subprocess.Popen[bytes]"]:
     with tempfile.TemporaryDirectory() as home:
         said = Path(home) / "said"
         command = [sys.executable, "-m", "backstory", "serve", "--port", str(PORT)]
-        free = ["--key-rate", "0", "--session-rate", "0", "--threads", str(options.threads)]
+        free = ["--key-rate", "0", "--session-rate", "0"]
+        if options.workers is not None:
+            free += ["--workers", str(options.workers)]
         environment = os.environ | {
             "DATABASE_URL": options.url,
             "BACKSTORY_SCHEMA": options.schema,
@@ -179,10 +181,11 @@ def _tools(
     words: dict[str, list[str]],
     pause: float,
 ) -> dict[str, Any]:
+    # One of each customer: two agents of one customer would change what the other was shown.
+    statement = "SELECT DISTINCT ON (customer_id) id FROM leads ORDER BY customer_id, id"
     with database.engine.connect() as connection:
-        leads = connection.execute(text("SELECT id FROM leads ORDER BY id")).scalars().all()
-    pick = random.Random(SEED)
-    chosen = [str(lead) for lead in pick.sample(list(leads), TOOL_CLIENTS * 8)]
+        leads = connection.execute(text(statement)).scalars().all()
+    chosen = [str(lead) for lead in random.Random(SEED).sample(list(leads), len(leads))]
     spent: dict[str, list[float]] = {}
     errors = 0
     with _served(options):
@@ -209,14 +212,15 @@ def _agent(
     pause: float,
     seconds: float,
 ) -> None:
-    """Talk with one customer after the other until the time is up."""
+    """Talk with one contact after the other until the time is up, with none of them twice."""
     pick = random.Random(SEED + number)
     spent: dict[str, list[float]] = {}
     failed = 0
     until = perf_counter() + seconds
-    mine = leads[number::TOOL_CLIENTS]
-    while perf_counter() < until:
-        _, opened = Client(key).post("/v1/sessions", {"lead": pick.choice(mine)})
+    for lead in leads[number::TOOL_CLIENTS]:
+        if perf_counter() >= until:
+            break
+        _, opened = Client(key).post("/v1/sessions", {"lead": lead})
         client = Client(opened["token"])
 
         def call(tool: str, client: Client = client, **arguments: Any) -> dict[str, Any]:

@@ -231,6 +231,19 @@ def open_app(
         yield app
 
 
+def opened_in_worker(
+    settings: Settings, *, statement_seconds: float | None = None
+) -> "tuple[Database, Rules]":
+    """Return what a worker serves sessions with, for as long as its process lives.
+
+    Raises what `App.for_reading` does.
+    """
+    app = App(settings, connections=1, statement_seconds=statement_seconds)
+    database = app.for_reading()
+    app.warm()
+    return database, app.rules
+
+
 @contextmanager
 def open_named(
     *,

@@ -1,5 +1,6 @@
-"""Settings, read once at the edge from the environment, frozen afterwards."""
+"""Settings, read once at the edge from the environment and frozen; how many cores there are."""
 
+import os
 from pathlib import Path
 
 import platformdirs
@@ -74,6 +75,14 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    # Not on macOS.
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def check_schema_name(name: str) -> str:

@@ -20,6 +20,9 @@ BackstoryError
     └── Refused           a tool will not do what an agent asked; nothing was changed
 """
 
+from functools import partial
+from typing import Any
+
 # How an error ends that goes away by itself; where a run has begun it names that run instead.
 AGAIN = "run the same command again"
 
@@ -135,3 +138,6 @@ class Refused(Terminal):
         self.outcome = outcome
         self.message = message
         self.next_step = next_step
+
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+        return partial(type(self), next_step=self.next_step), (self.outcome, self.message)

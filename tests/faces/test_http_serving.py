@@ -13,6 +13,7 @@ import httpx2
 import psycopg
 import pytest
 from http_world import Process, bearer, event, served
+from waiting import until
 
 from backstory.model import KeyProfile
 
@@ -107,16 +108,12 @@ def test_clients_that_repeat_lose_and_double_nothing_when_the_server_is_killed(
                     continue
                 done[first] += answer.status_code in {200, 201}
 
-    def until(each_has):
-        while min(done.values()) < each_has:
-            time.sleep(0.01)
-
     clients = [threading.Thread(target=client, args=[first]) for first in done]
     for each in clients:
         each.start()
     for each_has in (15, 40):
         with Process(database_url, tmp_path, "--port", str(port)) as server:
-            until(each_has)
+            until(lambda each_has=each_has: min(done.values()) >= each_has)
             server.process.kill()
     stop.set()
     for each in clients:
@@ -132,6 +129,44 @@ def test_clients_that_repeat_lose_and_double_nothing_when_the_server_is_killed(
         # The last one may have been written without an answer.
         assert [each for (each,) in kept][:sent] == [f"e-{first + n}" for n in range(sent)]
         assert len(kept) - sent in {0, 1}
+
+
+def test_a_tool_that_was_called_is_answered_before_it_ends(database_url, tmp_path, keys):
+    """The customer is locked, so that the call waits in a worker while the server is to end."""
+    answers = []
+    with psycopg.connect(database_url) as lock, Process(database_url, tmp_path) as server:
+        token = httpx2.post(
+            f"{server.url}/v1/sessions", json={"lead": "ana-2"}, headers=bearer(keys[0])
+        ).json()["token"]
+
+        def call():
+            given = {"json": {"title": "Garage"}, "headers": bearer(token), "timeout": 60}
+            answers.append(httpx2.post(f"{server.url}/v1/tools/create_job", **given).status_code)
+
+        lock.execute("SELECT FROM backstory.customers FOR UPDATE")
+        client = threading.Thread(target=call)
+        client.start()
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        until(lambda: lock.execute(waiting).fetchall())
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert server.process.poll() is None
+        lock.rollback()
+        client.join()
+        assert server.process.wait(timeout=30) == 0, server.said()
+    assert answers == [200]
+
+
+def test_nothing_of_a_server_is_left_that_was_killed(database_url, tmp_path):
+    connected = (
+        "SELECT FROM pg_stat_activity"
+        " WHERE application_name = 'backstory' AND datname = current_database()"
+    )
+    with psycopg.connect(database_url, autocommit=True) as other:
+        with Process(database_url, tmp_path, "--workers", "3") as server:
+            assert len(other.execute(connected).fetchall()) >= 3
+            server.process.kill()
+        until(lambda: not other.execute(connected).fetchall())
 
 
 def free_port():

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from backstory.config import cores
 from backstory.errors import ModelError, UsageError
 
 try:
@@ -48,7 +48,7 @@ class LocalEmbedder:
 
     def __init__(self, directory: Path, *, threads: int = 0) -> None:
         self._directory = directory
-        self._threads = threads or _cores()
+        self._threads = threads or cores()
         self._model = _model_file(directory)
         self._lock = threading.Lock()
 
@@ -169,14 +169,6 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         batch.append(number)
     if batch:
         yield batch
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    # Not on macOS.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _json(file: Path) -> dict[str, Any]:

@@ -1,23 +1,30 @@
 # ruff: noqa: PLC0415 - what a command needs is imported when it is run: help stays quick
-"""`backstory serve`: HTTP and MCP for programs elsewhere, in one process."""
+"""`backstory serve`: HTTP and MCP for programs elsewhere, in one process with its workers."""
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from backstory.config import cores
 from backstory.faces.cli.call import Call, command
 from backstory.faces.cli.groups import AGENTS, shell
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from fastapi import FastAPI
 
     from backstory.app import App
+    from backstory.config import Settings
     from backstory.faces.http.service import HttpOptions
+    from backstory.tools.workers import Workers
 
 _DEFAULT_PORT = 8080
 _STATEMENT_SECONDS = 10.0
+# While one worker of a core waits for the database, another computes.
+_WORKERS_A_CORE = 2
+_MOST_WORKERS_UNASKED = 8
 
 
 @command(
@@ -26,7 +33,7 @@ _STATEMENT_SECONDS = 10.0
     panel=AGENTS,
     example="""
     backstory serve
-    backstory serve --host 0.0.0.0 --port 8000 --threads 16
+    backstory serve --host 0.0.0.0 --port 8000 --workers 16
     """,
 )
 def serve(
@@ -38,6 +45,16 @@ def serve(
     port: Annotated[
         int, typer.Option(metavar="N", min=0, max=65_535, help="Port; 0 for any that is free.")
     ] = _DEFAULT_PORT,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            max=64,
+            help="Processes that call tools; 0: the one that serves.",
+            show_default=f"{_WORKERS_A_CORE} a core, {_MOST_WORKERS_UNASKED} at most",
+        ),
+    ] = None,
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, max=200, help="Requests worked on at once.")
     ] = 8,
@@ -62,26 +79,54 @@ def serve(
     """
     from backstory.app import open_app
     from backstory.faces.http.service import HttpOptions
+    from backstory.faces.http.serving import listening
     from backstory.faces.http.serving import serve as serve_http
 
     options = HttpOptions(threads=threads, log=log, key_rate=key_rate, session_rate=session_rate)
-    with call.app() as app:
+    count = _workers_unasked() if workers is None else workers
+    with listening(host, port) as listener, call.app() as app:
         # Apart, because a migration may take longer than any request.
-        app.for_writing()
-        with open_app(
-            call.settings,
-            on_progress=call.say,
-            # One more for events, and one for whoever asks whether we are well.
-            connections=threads + 2,
-            statement_seconds=_STATEMENT_SECONDS,
-        ) as serving:
-            serving.warm()
-            http = _http_with_mcp(serving, options, _reached_by(host, host_names))
-            serve_http(http, host, port, on_ready=lambda address: _greet(call, address))
+        url = app.for_writing().url
+        settings = call.settings.model_copy(update={"database_url": url})
+        with (
+            open_app(
+                settings,
+                # One more for events, and one for whoever asks whether we are well.
+                connections=threads + 2,
+                statement_seconds=_STATEMENT_SECONDS,
+            ) as serving,
+            _started(count, settings) as started,
+        ):
+            if started is None:
+                serving.warm()
+            http = _http_with_mcp(serving, options, started, _reached_by(host, host_names))
+            serve_http(http, listener, on_ready=lambda address: _greet(call, address))
+
+
+@contextmanager
+def _started(count: int, settings: "Settings") -> "Iterator[Workers | None]":
+    from functools import partial
+
+    from backstory.app import opened_in_worker
+    from backstory.tools.workers import Workers
+
+    if not count:
+        yield None
+        return
+    opening = partial(opened_in_worker, settings, statement_seconds=_STATEMENT_SECONDS)
+    with Workers(count, opening) as workers:
+        yield workers
+
+
+def _workers_unasked() -> int:
+    return min(_WORKERS_A_CORE * cores(), _MOST_WORKERS_UNASKED)
 
 
 def _http_with_mcp(
-    app: "App", options: "HttpOptions", hosts: "Collection[str] | None"
+    app: "App",
+    options: "HttpOptions",
+    workers: "Workers | None",
+    hosts: "Collection[str] | None",
 ) -> "FastAPI":
     """Return both as one application; `hosts` are the names by which MCP clients may reach it."""
     from backstory.faces.http.application import Mounted, create_app
@@ -89,7 +134,7 @@ def _http_with_mcp(
     from backstory.faces.mcp.http import McpApp
     from backstory.tools.access import Access
 
-    access = Access(app.for_reading(), app.rules)
+    access = Access(app.for_reading(), app.rules, workers=workers)
     wait = Buckets(Rate.of(options.session_rate)).wait
     mcp = McpApp(access.toolset, hosts=hosts, wait=wait)
     mounts = [Mounted("/mcp", mcp, mcp.running)]

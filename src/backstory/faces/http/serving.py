@@ -20,29 +20,27 @@ _GRACE_SECONDS = 30
 _BACKLOG = 2048
 
 
-def serve(app: ASGIApp, host: str, port: int, *, on_ready: Callable[[str], None]) -> None:
+def serve(app: ASGIApp, listener: socket.socket, *, on_ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT: take nothing new, answer what was accepted, write its events.
 
-    `on_ready` gets the address when requests are taken; port 0 takes any that is free. Raises
-    UsageError if the address cannot be had.
+    `on_ready` gets the address when requests are taken.
     """
-    with _listening(host, port) as listener:
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            # What a proxy says of its client is taken from none but a proxy on this machine.
-            proxy_headers=True,
-            forwarded_allow_ips="127.0.0.1",
-            lifespan="on",
-            ws="none",
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            backlog=_BACKLOG,
-        )
-        server = _Server(config, lambda: on_ready(_address(listener)))
-        with _signals_outlived(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(server.serve(sockets=[listener]))
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        # What a proxy says of its client is taken from none but a proxy on this machine.
+        proxy_headers=True,
+        forwarded_allow_ips="127.0.0.1",
+        lifespan="on",
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        backlog=_BACKLOG,
+    )
+    server = _Server(config, lambda: on_ready(_address(listener)))
+    with _signals_outlived(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.serve(sockets=[listener]))
 
 
 class _Server(uvicorn.Server):
@@ -62,7 +60,11 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Yield the socket of an address, which nobody else can have then; port 0: any that is free.
+
+    Raises UsageError if it cannot be had.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
