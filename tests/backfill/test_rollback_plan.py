@@ -47,6 +47,39 @@ def test_a_customer_whom_a_later_run_absorbed_is_kept_and_foretold(world: World)
     foretells(plan, world.roll_back(first))
 
 
+def test_a_customer_to_whom_a_lead_of_another_run_comes_back_is_kept_and_foretold(
+    world: World,
+) -> None:
+    """The absorbed customer is the last run's by then, which merged it: the first is gone."""
+    elder = lead("lead-2", email="a@example.com", created_at="2026-04-01T00:00:00Z")
+    first = world.load(talk("lead-1", [1])).run_id
+    world.load([], [lead("lead-1"), elder])
+    last = world.load([], [lead("lead-1", email="a@example.com")]).run_id
+    world.roll_back(first)
+    plan = world.plan_rollback(last)
+    assert plan.kept["customers"] == 1
+    assert plan.removed == {"customer_merges": 1}
+    foretells(plan, world.roll_back(last))
+    sound(world)
+
+
+def test_a_customer_whose_lead_can_go_nowhere_else_keeps_what_somebody_wrote(world: World) -> None:
+    """The run moved the lead away from a customer who is gone by now: it stays where it is."""
+    first = world.load([], [lead("lead-1", phone="512 555 0101")]).run_id
+    world.load([], [lead("lead-2", phone="512 555 0101")])
+    last = world.load([], [lead("lead-2", phone="512 555 0102")]).run_id
+    world.roll_back(first)
+    world.run(
+        """INSERT INTO customer_addresses (id, customer_id, line1, normalized_key)
+           SELECT gen_random_uuid(), customer_id, '1 Oak St', '1 oak st' FROM leads"""
+    )
+    plan = world.plan_rollback(last)
+    assert plan.kept == {"customers": 1}
+    foretells(plan, world.roll_back(last, force=True))
+    assert world.rows("SELECT line1 FROM customer_addresses") == [("1 Oak St",)]
+    sound(world)
+
+
 def test_force_tells_a_run_what_it_lost_even_before_it_ends(world: World) -> None:
     first = world.load(OLD, OLD_LEADS).run_id
     later = world.load(talk("lead-1", range(60, 63)))

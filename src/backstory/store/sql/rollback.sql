@@ -1,16 +1,52 @@
 -- name: customers_leaving
--- Customers a run created that no lead is at any more when its leads are gone and its moves undone,
--- and that no merge of another run names, nor one of no run by which leads came that stay.
-WITH moved AS (
-    SELECT x.row_id AS id
+-- Customers a run created at whom no lead will be when its leads are gone and its moves undone, and that
+-- no merge of another run names, nor one of no run by which leads came that stay. A lead that it moved
+-- goes back to where it was first, and stays if a later run moved it too or nobody is there any more.
+WITH RECURSIVE up AS (
+    SELECT m.id AS merge_id, c.id, c.merged_into_id
+    FROM customer_merges m JOIN customers c ON c.id = m.survivor_id
+    WHERE m.run_id = CAST(:run_id AS uuid) AND m.undone_at IS NULL
+    UNION ALL
+    SELECT up.merge_id, c.id, c.merged_into_id FROM up JOIN customers c ON c.id = up.merged_into_id
+), parted AS (
+    SELECT DISTINCT ON (l.id) l.id, m.absorbed_id AS customer_id
+    FROM customer_merges m
+    CROSS JOIN LATERAL jsonb_array_elements_text(m.moved -> 'leads') AS lead (id)
+    JOIN leads l ON l.id = CAST(lead.id AS uuid)
+    JOIN up ON up.merge_id = m.id AND up.id = l.customer_id
+    WHERE m.run_id = CAST(:run_id AS uuid) AND m.undone_at IS NULL
+    ORDER BY l.id, m.merged_at
+), changed AS (
+    SELECT DISTINCT ON (x.row_id)
+        x.id AS change_id, x.row_id AS id, CAST(x.before ->> 'customer_id' AS uuid) AS customer_id
     FROM run_changes x
     WHERE x.run_id = CAST(:run_id AS uuid) AND x.table_name = 'leads'
       AND jsonb_exists(x.before, 'customer_id')
-    UNION
-    SELECT CAST(lead.id AS uuid)
-    FROM customer_merges m
-    CROSS JOIN LATERAL jsonb_array_elements_text(m.moved -> 'leads') AS lead (id)
-    WHERE m.run_id = CAST(:run_id AS uuid) AND m.undone_at IS NULL
+    ORDER BY x.row_id, x.id
+), returned AS (
+    SELECT x.id, x.customer_id
+    FROM changed x JOIN customers c ON c.id = x.customer_id
+    WHERE (c.merged_into_id IS NULL OR EXISTS (
+            SELECT FROM customer_merges m WHERE m.absorbed_id = c.id
+                AND m.run_id = CAST(:run_id AS uuid) AND m.undone_at IS NULL))
+      AND NOT EXISTS (
+            SELECT FROM run_changes l WHERE l.table_name = 'leads' AND l.row_id = x.id
+                AND l.id > x.change_id AND l.run_id <> CAST(:run_id AS uuid)
+                AND jsonb_exists(l.before, 'customer_id'))
+), back AS (
+    SELECT id, coalesce(r.customer_id, p.customer_id) AS customer_id
+    FROM parted p FULL JOIN returned r USING (id)
+), placed AS (
+    SELECT l.id, l.run_id, b.customer_id FROM back b JOIN leads l ON l.id = b.id
+    UNION ALL
+    SELECT l.id, l.run_id, l.customer_id
+    FROM customers c JOIN leads l ON l.customer_id = c.id
+    WHERE c.run_id = CAST(:run_id AS uuid) AND l.id NOT IN (SELECT id FROM back)
+), staying AS MATERIALIZED (
+    SELECT p.customer_id FROM placed p
+    WHERE p.run_id IS DISTINCT FROM CAST(:run_id AS uuid) OR EXISTS (
+        SELECT FROM run_changes x WHERE x.table_name = 'leads' AND x.row_id = p.id
+            AND x.run_id <> CAST(:run_id AS uuid))
 ), holding AS MATERIALIZED (
     SELECT m.survivor_id, m.absorbed_id FROM customer_merges m
     WHERE m.run_id <> CAST(:run_id AS uuid)
@@ -23,12 +59,8 @@ WITH moved AS (
 )
 SELECT uuid_send(c.id) AS key
 FROM customers c
-WHERE c.run_id = CAST(:run_id AS uuid) AND NOT EXISTS (
-    SELECT FROM leads l
-    WHERE l.customer_id = c.id AND l.id NOT IN (SELECT id FROM moved)
-      AND (l.run_id IS DISTINCT FROM CAST(:run_id AS uuid) OR EXISTS (
-          SELECT FROM run_changes x WHERE x.table_name = 'leads' AND x.row_id = l.id
-              AND x.run_id <> CAST(:run_id AS uuid))))
+WHERE c.run_id = CAST(:run_id AS uuid)
+  AND NOT EXISTS (SELECT FROM staying s WHERE s.customer_id = c.id)
   AND NOT EXISTS (SELECT FROM holding h WHERE h.survivor_id = c.id)
   AND NOT EXISTS (SELECT FROM holding h WHERE h.absorbed_id = c.id);
 
