@@ -339,8 +339,9 @@ def test_no_more_are_shown_than_asked_for(jane, k):
 
 
 def test_another_ranking_can_take_the_place(jane):
-    def shortest(bound, query, texts, *, talk_since):
+    def shortest(bound, query, texts, *, most, talk_since):
         assert (bound.customer_id, query, talk_since) == (jane.id, "a word", NOW - TALK)
+        assert most == 10
         best = min(texts, key=len)
         return Ranked(tuple(Match(float(each == best), ("short",)) for each in texts), {})
 

@@ -5,9 +5,12 @@ import uuid
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from backstory.errors import RecordRefused, Transient
+from backstory.store import pipeline
 from backstory.store.engine import Database, driver_of
 from backstory.store.pipeline import pipelined, rows
 
@@ -44,6 +47,28 @@ def test_each_statement_has_its_rows_in_their_order(connection):
     assert [each._asdict() for each in roles] == [
         {"exists": False, "powerful": False, "settable": False, "owns": False}
     ]
+
+
+ARRAYS = {
+    "text": st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+    "uuid": st.uuids(),
+    "bytea": st.binary(),
+    "bigint": st.integers(-(2**63), 2**63 - 1),
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+def test_a_list_arrives_as_it_was_given(database, monkeypatch, kind):
+    asked = text(f"SELECT CAST(:listed AS {kind}[]) AS listed")
+    monkeypatch.setattr(pipeline, "sql", lambda _name: asked)
+
+    @given(st.lists(ARRAYS[kind]) | st.lists(ARRAYS[kind] | st.none()))
+    def arrives(listed):
+        [row] = rows(connection, f"listed as {kind}", {"listed": listed})
+        assert row.listed == listed
+
+    with database.engine.connect() as connection:
+        arrives()
 
 
 def test_a_plan_is_made_once_a_connection_and_outlives_a_rollback(database):

@@ -36,6 +36,20 @@ def processes():
     return [p for p in multiprocessing.active_children() if p.name == "backstory-worker"]
 
 
+def kill(process):
+    """Kill a process, and return when it is gone."""
+    os.kill(process.pid, signal.SIGKILL)
+    until(lambda: not is_there(process.pid))
+
+
+def is_there(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 @pytest.fixture
 def workers(database_url, tmp_path):
     with Workers(2, opening(database_url, tmp_path)) as workers:
@@ -137,8 +151,7 @@ def test_many_callers_get_each_their_own_answer(database, ana, bob):
 
 def test_a_worker_that_was_killed_while_idle_is_replaced_unseen(database, ana):
     for each in processes():
-        os.kill(each.pid, signal.SIGKILL)
-        each.join()
+        kill(each)
     for number in range(4):
         told(ana, "create_job", title=f"Job {number}")
     assert len(jobs(database)) == 4
@@ -164,7 +177,7 @@ def test_a_worker_that_is_killed_at_work_is_replaced_and_its_call_can_be_repeate
         waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         until(lambda: rows(database, waiting))
         for each in before:
-            os.kill(each.pid, signal.SIGKILL)
+            kill(each)
         caller.join()
         other.rollback()
     assert isinstance(answers[0], Transient)

@@ -23,8 +23,6 @@ CONCISE_CHARS, DETAILED_CHARS = 160, 500
 ID_FORM = re.compile(rf"(?:{'|'.join(MemorySource)})-[0-9a-f]{{16}}")
 # Talk is plenty: beside other things no more than this share of the answer is messages.
 _MESSAGES_SHARE = 0.6
-# Messages that turn out to be events are no candidates.
-_SPARE = 3
 _WORDS_SHOWN = 5
 _WORD_CHARS = 30
 _DAY = timedelta(days=1)
@@ -52,7 +50,7 @@ def fetch(
     Raises Refused where there is no conversation in which they could be confirmed.
     """
     require_conversation(bound)
-    weighed = weigh(bound, query, talk=k + _SPARE, ranking=ranking)
+    weighed = weigh(bound, query, talk=k, ranking=ranking)
     best = _best([each for each in weighed if not each.kept.of_talk], k)
     found = [_candidate(bound, each, detailed=detailed) for each in best]
     store.remember_shown(bound, [as_shown(each.kept) for each in best])

@@ -12,10 +12,11 @@ from uuid import UUID
 
 from backstory.search.recall import RecallHit, recall
 from backstory.store.binding import Bound
+from backstory.store.recall import Talk
 
 _log = logging.getLogger("backstory.memory")
-# So many of the best messages are weighed, those of the talk that is going on among them.
-MOST_MESSAGES = 30
+# So many more messages than are wanted are ranked: their age may change the order of near ones.
+_SPARE = 4
 # The score of a recall that is half-way to a perfect fit.
 _HALF = 4.0
 _TOKEN = re.compile(r"\w+")
@@ -47,38 +48,44 @@ class Ranking(Protocol):
     """Ranks short texts and the bound customer's messages together, so that fits compare."""
 
     def __call__(
-        self, bound: Bound, query: str, texts: Sequence[str], *, talk_since: datetime
+        self, bound: Bound, query: str, texts: Sequence[str], *, most: int, talk_since: datetime
     ) -> Ranked:
-        """Return the fits; messages of this conversation since `talk_since` are left out."""
+        """Return the fits of the texts, and of the best `most` messages or some more.
+
+        Messages of this conversation since `talk_since` are left out, and so is what nobody said.
+        """
 
 
-def by_recall(bound: Bound, query: str, texts: Sequence[str], *, talk_since: datetime) -> Ranked:
+def by_recall(
+    bound: Bound, query: str, texts: Sequence[str], *, most: int, talk_since: datetime
+) -> Ranked:
     """Rank by what recall makes of words, neighbours, speaker, time, and of meaning where it can.
 
     Where a model serves and cannot be asked, words have to do, and the log says why.
     """
     if not query.strip():
         return Ranked((Match(),) * len(texts), {})
+    here = bound.conversation_id
     found = recall(
         bound.connection,
         bound.customer_id,
         query,
-        k=MOST_MESSAGES,
+        k=most + _SPARE,
         embedders=bound.embedders,
         now=bound.now,
         beside=texts,
         spoken=True,
+        talk=None if here is None else Talk(here, talk_since),
     )
     if found.note:
         _warn(found.note)
-    before = [hit for hit in found.hits if not _of_this_talk(hit, bound, talk_since)]
     stems = {stem for match in found.beside for stem in match.words}
-    said = spoken(query, stems | {stem for hit in before for stem in hit.words})
+    said = spoken(query, stems | {stem for hit in found.hits for stem in hit.words})
     return Ranked(
         tuple(_match(each.score, each.words, said) for each in found.beside),
         {
             hit.message_id: (hit.created_at, _match(hit.score, hit.words, said, _hint(hit)))
-            for hit in before
+            for hit in found.hits
         },
     )
 
@@ -97,10 +104,6 @@ def _match(score: float, stems: Sequence[str], said: Mapping[str, str], hint: st
 def _hint(hit: RecallHit) -> str:
     """Return what speaks for a message beside the words it has: the largest part comes first."""
     return "near in meaning" if next(iter(hit.parts), "") == "meaning" else ""
-
-
-def _of_this_talk(hit: RecallHit, bound: Bound, since: datetime) -> bool:
-    return hit.conversation_id == bound.conversation_id and hit.created_at >= since
 
 
 def spoken(query: str, stems: Iterable[str]) -> dict[str, str]:

@@ -58,7 +58,8 @@ def weigh(bound: Bound, query: str, *, talk: int, ranking: Ranking = by_recall) 
     """
     asked = clean_text(query)[0][:MAX_QUERY_CHARS]
     things = list(_things(bound))
-    ranked = ranking(bound, asked, [t.text for t in things], talk_since=bound.now - TALK)
+    texts = [thing.text for thing in things]
+    ranked = ranking(bound, asked, texts, most=talk, talk_since=bound.now - TALK)
     matches = ranked.texts
     if _POINTS_BACK.search(asked):
         matches = tuple(_pointed_at(things, matches))

@@ -96,6 +96,7 @@ def recall(
     now: datetime | None = None,
     beside: Sequence[str] = (),
     spoken: bool = False,
+    talk: store.Talk | None = None,
 ) -> Recalled:
     """Return the `k` messages of one customer that matter most for a question or a remark.
 
@@ -104,9 +105,9 @@ def recall(
     can be had. `now` is what "yesterday" in the question is counted from. Other texts of the
     customer (notes, jobs, addresses) are ranked `beside` them, by their words: each counts as a
     conversation of one message, and words are as rare as they are in the messages and these texts
-    together. With `spoken` events are neighbours, and no hits; what told an agent how to behave
-    (text of the system) is neither. Raises UsageError for a `k`, a query or a mode that cannot be;
-    a customer who never spoke of it has no hits.
+    together. With `spoken` events are neighbours, and no hits, and so is the `talk` that is going
+    on; what told an agent how to behave (text of the system) is neither. Raises UsageError for a
+    `k`, a query or a mode that cannot be; a customer who never spoke of it has no hits.
     """
     text = _checked(query, k)
     mode, meaning, note = meant(connection, text, mode=mode, embedder=embedder, embedders=embedders)
@@ -116,11 +117,12 @@ def recall(
         text,
         beside=beside,
         meaning=meaning,
+        talk=talk,
         most=LARGE,
         most_words=_MAX_WORDS,
     )
     now = now or datetime.now(UTC)
-    asked = _Asked.of(connection, customer_id, text, story, now=now, meaning=meaning)
+    asked = _Asked.of(connection, customer_id, text, story, now=now, meaning=meaning, talk=talk)
     ranking, turns, frequency = asked.ranking(connection, by_words=mode is not SearchMode.SEMANTIC)
     shortlist = _shortlist(ranking, k, spoken=spoken)
     numbers = [number for _, number in shortlist]
@@ -189,6 +191,7 @@ class _Asked:
         *,
         now: datetime,
         meaning: store.Meaning | None,
+        talk: store.Talk | None,
     ) -> "_Asked":
         """Read the question as the index and the customer's authors make of it."""
         turns, names = story.turns, story.names
@@ -202,7 +205,7 @@ class _Asked:
         question = read_question(text, story.asked, authors=names, now=now)
         if turns is not None:
             turns = turns.asked_for(story.asked, question.words).heard(question.speaker)
-        wanted = store.Wanted(customer_id, question.words, question.speaker)
+        wanted = store.Wanted(customer_id, question.words, question.speaker, talk)
         return cls(
             question,
             wanted,

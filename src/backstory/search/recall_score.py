@@ -59,8 +59,9 @@ BY_LOOK = {
 _PLACE_WEIGHTS = tuple(BY_PLACE.values())
 _MEANING_WEIGHTS = tuple(BY_MEANING.values())
 # As plain numbers: an enum takes a microsecond for what is asked thousands of times a call.
-_OPENS, _APART, _ASKS, _ENDS_ASKING, _SPEAKS, _EVENT = (flag.value for flag in TurnFlag)
-_FLAGS = 2 * _EVENT
+_OPENS, _APART, _ASKS, _ENDS_ASKING, _SPEAKS, _EVENT, _TALK = (flag.value for flag in TurnFlag)
+# What a turn's own flags can be that count.
+_OWN = range(2 * _SPEAKS)
 
 # These two are for texts in small letters: to ignore the case costs three times as much.
 _TIMES = re.compile(
@@ -131,13 +132,14 @@ class Ranking:
     def best(self, limit: int, *, spoken: bool = False) -> list[tuple[float, int]]:
         """Return scores and numbers of the best turns; of equals the latest, then by id.
 
-        With `spoken` none of them is an event.
+        None of them is of the talk that is going on, and with `spoken` none is an event.
         """
         moments, ids, flags = self._turns.moments, self._turns.ids, self._turns.flags
+        passed_over = _TALK | _EVENT if spoken else _TALK
         ordered = sorted(
             (-score, -moments[number], ids[16 * number : 16 * number + 16], number)
             for score, number in self._scores()
-            if not (spoken and flags[number] & _EVENT)
+            if not flags[number] & passed_over
         )
         return [(-score, number) for score, _, _, number in ordered[:limit]]
 
@@ -188,12 +190,12 @@ class Ranking:
         The sum of what `parts` tells, at a tenth of the price.
         """
         words, nearby, answer, topic, speaker, date, asks, replies = _PLACE_WEIGHTS
-        own = [speaker * bool(f & _SPEAKS) + asks * bool(f & _ENDS_ASKING) for f in range(_FLAGS)]
+        own = [speaker * bool(f & _SPEAKS) + asks * bool(f & _ENDS_ASKING) for f in _OWN]
         flags, run, stretch = self._turns.flags, self._run, self._stretch
         said, near, tops, dated = self._words, self._nearby, self._topic, self._dated
         for number in self._grounded():
             score = words * said[number] + nearby * near.get(number, 0.0)
-            score += own[flags[number]] + topic * tops[stretch[number]]
+            score += own[flags[number] % len(own)] + topic * tops[stretch[number]]
             if number and flags[number - 1] & _ASKS and run[number - 1] == run[number]:
                 score += answer * said[number - 1]
                 score += replies * bool(flags[number - 1] & _ENDS_ASKING)

@@ -6,10 +6,11 @@ each of them costs four times what the statement does.
 
 import hashlib
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import psycopg
 from psycopg import errors as pg
@@ -31,6 +32,8 @@ _Driver = psycopg.Connection[Any]
 # It writes parameters as the server does: `$1`.
 _NUMBERED = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]  # it has no types
 _PREPARED = "backstory.prepared"
+# What makes rows of a prepared statement with so many columns.
+_ROWS: dict[tuple[bytes, int], Any] = {}
 _FAILED = frozenset({pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE})
 
 
@@ -52,11 +55,11 @@ class _Batch(NamedTuple):
 
 
 class _Message(NamedTuple):
-    """Something to send, and whether its rows are wanted; `prepares` a statement of this name."""
+    """Something to send; `prepares` a statement of this name, or wants the rows of this one."""
 
     send: Callable[[], None]
-    wanted: bool = False
     prepares: bytes | None = None
+    wants: bytes | None = None
 
 
 def pipelined(
@@ -144,9 +147,9 @@ def _exchanged(driver: _Driver, known: set[bytes], batch: _Batch) -> list[list[A
         if message.prepares:
             known.add(message.prepares)
     return [
-        _rows(transformer, result)
+        _rows(transformer, message.wants, result)
         for message, result in zip(messages, results, strict=True)
-        if message.wanted
+        if message.wants
     ]
 
 
@@ -161,12 +164,32 @@ def _messages(
         if as_name not in known and as_name not in prepared_now:
             prepared_now.add(as_name)
             yield _Message(partial(pgconn.send_prepare, as_name, text), prepares=as_name)
-        given = [values[each] for each in parameters]
+        given = [_given(values[each]) for each in parameters]
         dumped = transformer.dump_sequence(given, [PyFormat.TEXT] * len(given))
         send = partial(pgconn.send_query_prepared, as_name, dumped, result_format=batch.format)
-        yield _Message(send, wanted=True)
+        yield _Message(send, wants=as_name)
     if batch.commits:
         yield _Message(partial(pgconn.send_query_params, b"COMMIT", None))
+
+
+def _given(value: Any) -> Any:
+    """Return a parameter as the driver gets it: a list as text, which the driver is slow to write.
+
+    Every parameter is cast where it stands, so that the server knows of what the list is.
+    """
+    if not isinstance(value, list):
+        return value
+    if all(isinstance(each, str) for each in value):
+        return _array('"' + each.replace("\\", r"\\").replace('"', r"\"") + '"' for each in value)
+    if all(isinstance(each, UUID) for each in value):
+        return _array(each.hex for each in value)
+    if all(isinstance(each, bytes) for each in value):
+        return _array(rf'"\\x{each.hex()}"' for each in value)
+    return value
+
+
+def _array(written: Iterable[str]) -> str:
+    return "{" + ",".join(written) + "}"
 
 
 # --- what comes back -------------------------------------------------------------------------
@@ -208,14 +231,13 @@ def _results(pgconn: pq.abc.PGconn) -> PQGen[list[pq.abc.PGresult]]:
         found.append(result)
 
 
-def _rows(transformer: AnyTransformer, result: pq.abc.PGresult) -> list[Any]:
+def _rows(transformer: AnyTransformer, statement: bytes, result: pq.abc.PGresult) -> list[Any]:
     if result.status != pq.ExecStatus.TUPLES_OK:
         return []
     transformer.set_pgresult(result)
-    names = tuple(result.fname(place) or b"" for place in range(result.nfields))
-    return transformer.load_rows(0, result.ntuples, _row_class(names)._make)
-
-
-@cache
-def _row_class(names: tuple[bytes, ...]) -> Any:
-    return namedtuple("Row", [each.decode() for each in names], rename=True)  # noqa: PYI024 - its fields are known when it is read
+    make = _ROWS.get((statement, result.nfields))
+    if make is None:
+        names = [(result.fname(place) or b"").decode() for place in range(result.nfields)]
+        row = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024 - its fields are known when it is read
+        make = _ROWS.setdefault((statement, result.nfields), row._make)
+    return transformer.load_rows(0, result.ntuples, make)

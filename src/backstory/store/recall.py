@@ -35,7 +35,7 @@ class TurnFlag(IntFlag):
 
     `OPENS` a conversation; `APART`: the turn before it in the conversation is not the one listed
     before it; `ASKS` somewhere; `ENDS_ASKING`; `SPEAKS`: it is by the speaker asked for; `EVENT`:
-    nobody said it.
+    nobody said it; `TALK`: it is of the talk that is going on.
     """
 
     OPENS = 1
@@ -44,6 +44,14 @@ class TurnFlag(IntFlag):
     ENDS_ASKING = 8
     SPEAKS = 16
     EVENT = 32
+    TALK = 64
+
+
+class Talk(NamedTuple):
+    """The talk that is going on: what was said in a conversation since a moment."""
+
+    conversation_id: uuid.UUID
+    since: datetime
 
 
 @dataclass(frozen=True)
@@ -144,6 +152,7 @@ class Wanted:
     customer_id: uuid.UUID
     words: tuple[str, ...]
     speaker: str | None
+    talk: Talk | None = None
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters that the statements share."""
@@ -153,6 +162,7 @@ class Wanted:
             "stems": [word.rstrip("i") for word in self.words],
             "any_word": " | ".join(_query(word) for word in self.words),
             "speaker": self.speaker,
+            **_talk(self.talk),
         }
 
 
@@ -170,6 +180,7 @@ def story(
     *,
     beside: Sequence[str],
     meaning: Meaning | None,
+    talk: Talk | None,
     most: int,
     most_words: int,
 ) -> Story:
@@ -178,7 +189,8 @@ def story(
     With a `meaning` also how near messages are to it, by the bytes of their ids.
     """
     of = {"customer_id": customer_id, "most": most}
-    steps: list[Step] = [("recall_story", of | {"text": text, "most_words": most_words})]
+    asked = of | {"text": text, "most_words": most_words} | _talk(talk)
+    steps: list[Step] = [("recall_story", asked)]
     if beside:
         steps.append(("recall_words", {"texts": list(beside)}))
     if meaning is not None:
@@ -255,6 +267,12 @@ def texts(
     asked = {"customer_id": customer_id, "ids": f"{{{listed}}}"}
     [rows] = pipelined(connection, [("recall_texts", asked)], binary=True)
     return {numbers[row.place]: Said(*row[1:]) for row in rows}
+
+
+def _talk(talk: Talk | None) -> dict[str, Any]:
+    if talk is None:
+        return {"talk": None, "talk_since": None}
+    return {"talk": talk.conversation_id, "talk_since": talk.since}
 
 
 def _meaning(meaning: Meaning) -> dict[str, Any]:

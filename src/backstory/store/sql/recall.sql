@@ -29,7 +29,9 @@ WITH size AS MATERIALIZED (
            CASE WHEN lag(m.conversation_id) OVER story = m.conversation_id THEN 0 ELSE 1 END
            + CASE WHEN coalesce(m.line, m.content) NOT LIKE '%?%' THEN 0
                   WHEN rtrim(coalesce(m.line, m.content)) LIKE '%?' THEN 12 ELSE 4 END
-           + CASE WHEN m.kind = 'event' THEN 32 ELSE 0 END AS flags
+           + CASE WHEN m.kind = 'event' THEN 32 ELSE 0 END
+           + CASE WHEN m.conversation_id = CAST(:talk AS uuid)
+                   AND m.created_at >= CAST(:talk_since AS timestamptz) THEN 64 ELSE 0 END AS flags
     FROM messages AS m
     WHERE m.customer_id = CAST(:customer_id AS uuid)
       AND NOT (m.role = 'system' AND m.kind = 'text')
@@ -157,7 +159,9 @@ WITH near AS (
            m.author, m.role, m.content, m.line, m.attachment_text, length(m.search) AS length,
            CASE WHEN coalesce(m.line, m.content) NOT LIKE '%?%' THEN 0
                 WHEN rtrim(coalesce(m.line, m.content)) LIKE '%?' THEN 12 ELSE 4 END
-           + CASE WHEN m.kind = 'event' THEN 32 ELSE 0 END AS looks
+           + CASE WHEN m.kind = 'event' THEN 32 ELSE 0 END
+           + CASE WHEN m.conversation_id = CAST(:talk AS uuid)
+                   AND m.created_at >= CAST(:talk_since AS timestamptz) THEN 64 ELSE 0 END AS looks
     FROM near AS n
     JOIN messages AS m ON m.id = n.id
     WHERE m.customer_id = CAST(:customer_id AS uuid)
