@@ -36,10 +36,10 @@ def processes():
     return [p for p in multiprocessing.active_children() if p.name == "backstory-worker"]
 
 
-def kill(process):
+def kill(pid):
     """Kill a process, and return when it is gone."""
-    os.kill(process.pid, signal.SIGKILL)
-    until(lambda: not is_there(process.pid))
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_there(pid))
 
 
 def is_there(pid):
@@ -151,7 +151,7 @@ def test_many_callers_get_each_their_own_answer(database, ana, bob):
 
 def test_a_worker_that_was_killed_while_idle_is_replaced_unseen(database, ana):
     for each in processes():
-        kill(each)
+        kill(each.pid)
     for number in range(4):
         told(ana, "create_job", title=f"Job {number}")
     assert len(jobs(database)) == 4
@@ -169,7 +169,7 @@ def test_a_worker_that_is_killed_at_work_is_replaced_and_its_call_can_be_repeate
         except Transient as error:
             answers.append(error)
 
-    before = processes()
+    before = [each.pid for each in processes()]
     with psycopg.connect(database_url) as other:
         other.execute(f"SELECT FROM {SCHEMA}.customers FOR UPDATE")
         caller = threading.Thread(target=call)
