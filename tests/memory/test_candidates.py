@@ -202,6 +202,13 @@ def test_the_talk_that_is_going_on_is_not_from_before(jane):
     assert "of now" not in said
 
 
+def test_a_long_talk_does_not_hide_what_was_said_before(jane):
+    jane.says("the harp of before", NOW - timedelta(days=40))
+    for number in range(60):
+        jane.says(f"the green harp, number {number}", NOW - timedelta(seconds=number))
+    assert "before" in summaries(fetched(jane, "the green harp"))
+
+
 def test_what_was_opened_in_this_talk_is_not_from_before(jane):
     just, earlier = NOW - timedelta(minutes=1), NOW - timedelta(days=1)
     new = jane.ordered("Pickup", status="scheduled", lead_id=jane.lead, created_at=just)
