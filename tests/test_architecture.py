@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import backstory
+from backstory import processes
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "backstory"
@@ -224,6 +226,12 @@ def loaded_after(statement: str) -> set[str]:
         [sys.executable, "-I", "-c", script], capture_output=True, text=True, check=True
     )
     return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("work", [processes.BACKFILL, processes.TOOLS])
+def test_what_worker_processes_do_is_where_it_is_looked_for(work):
+    """What cannot be imported ahead is passed over without a word, and each worker takes longer."""
+    assert find_spec(work) is not None
 
 
 def test_importing_the_package_does_nothing():

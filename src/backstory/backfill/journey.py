@@ -21,7 +21,6 @@ from backstory.backfill.manifest import (
 )
 from backstory.backfill.options import BackfillOptions
 from backstory.backfill.order import find_later_records
-from backstory.backfill.processes import prepare
 from backstory.backfill.read import ReadTask
 from backstory.backfill.recognise import is_known, note_state
 from backstory.backfill.report import Report, refuse_empty
@@ -30,6 +29,7 @@ from backstory.backfill.work import Work, finish_stage
 from backstory.errors import RecordRefused, RunError, Transient
 from backstory.extract.judge import Keys
 from backstory.model import LeadSource, PartitionStage, RunMode, RunStatus
+from backstory.processes import BACKFILL, prepare
 from backstory.runs import run as runs
 from backstory.runs.journey import check_mode, lead_run
 from backstory.runs.progress import Listener, Stopwatch
@@ -190,7 +190,8 @@ def _read_and_write(
     task: ReadTask,
     watch: Stopwatch,
 ) -> None:
-    prepare(manifest.options.workers)
+    if manifest.options.workers > 1:
+        prepare(BACKFILL)
     spill = Spill(Path(run.spill_dir), manifest.partitions)
     work = Work(
         url=database.url,

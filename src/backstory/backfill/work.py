@@ -20,11 +20,11 @@ from backstory.audit.source import Segment
 from backstory.backfill.counts import Counts
 from backstory.backfill.execute import Writer, heed
 from backstory.backfill.order import later_records
-from backstory.backfill.processes import worker_context
 from backstory.backfill.read import ReadTask, read_segment
 from backstory.backfill.spill import Spill
 from backstory.errors import BackstoryError, Interrupted, LeaseLost, RunError
 from backstory.model import PartitionStage, RunWish
+from backstory.processes import BACKFILL, worker_context
 from backstory.runs.claim import Claim, advance, claim_next, release
 from backstory.runs.progress import Stopwatch
 from backstory.store.engine import open_engine, translated
@@ -154,7 +154,7 @@ def share_out(work: Work, workers: int, told: Told) -> None:
 
 
 def _watch(work: Work, workers: int, told: Told) -> None:
-    context = worker_context()
+    context = worker_context(BACKFILL)
     # Without a lock, which a worker could take with it when it is killed: each has its own place.
     done = context.RawArray(c_longlong, workers)
     stopping = context.RawValue(c_bool)

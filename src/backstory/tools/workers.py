@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Self, cast
@@ -22,6 +21,7 @@ from uuid import UUID
 
 from backstory.errors import BackstoryError, Transient
 from backstory.memory.context import DEFAULT_BUDGET, ContextPack
+from backstory.processes import TOOLS, worker_context
 from backstory.store.engine import Database
 from backstory.tools.session import Rules, Session
 from backstory.tools.toolset import Answer
@@ -148,8 +148,7 @@ class _Worker:
 
     def _start(self) -> None:
         self._way, other = multiprocessing.Pipe()
-        context = _context()
-        self._process: BaseProcess = context.Process(
+        self._process: BaseProcess = worker_context(TOOLS).Process(
             target=_work, args=(other, self._opening), name="backstory-worker", daemon=True
         )
         self._process.start()
@@ -159,13 +158,6 @@ class _Worker:
     def _start_again(self) -> None:
         self.end()
         self._start()
-
-
-def _context() -> ForkServerContext:
-    """Return what forks workers from a process that has imported what they do, and no thread."""
-    made = multiprocessing.get_context("forkserver")
-    made.set_forkserver_preload([__name__])
-    return made
 
 
 # --- in a worker -----------------------------------------------------------------------------

@@ -173,9 +173,10 @@ def resume(
 
 
 def _run(call: Call, options: "BackfillOptions") -> ExitCode:
-    from backstory.backfill.processes import prepare
+    from backstory.processes import BACKFILL, prepare
 
-    prepare(options.workers)
+    if options.workers > 1:
+        prepare(BACKFILL)
     from backstory.backfill import journey
 
     with call.app() as app:

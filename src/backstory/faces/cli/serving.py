@@ -77,13 +77,17 @@ def serve(
     It takes requests from this machine only, unless --host says otherwise; put a proxy that speaks
     TLS before it then. The schema is made, or brought up to date, first.
     """
+    from backstory.processes import TOOLS, prepare
+
+    count = _workers_unasked() if workers is None else workers
+    if count:
+        prepare(TOOLS)
     from backstory.app import open_app
     from backstory.faces.http.service import HttpOptions
     from backstory.faces.http.serving import listening
     from backstory.faces.http.serving import serve as serve_http
 
     options = HttpOptions(threads=threads, log=log, key_rate=key_rate, session_rate=session_rate)
-    count = _workers_unasked() if workers is None else workers
     with listening(host, port) as listener, call.app() as app:
         # Apart, because a migration may take longer than any request.
         url = app.for_writing().url
@@ -97,8 +101,7 @@ def serve(
             ) as serving,
             _started(count, settings) as started,
         ):
-            if started is None:
-                serving.warm()
+            serving.warm()
             http = _http_with_mcp(serving, options, started, _reached_by(host, host_names))
             serve_http(http, listener, on_ready=lambda address: _greet(call, address))
 
