@@ -122,6 +122,9 @@ class NotRecognized(Terminal):
             "send one that is valid as `Authorization: Bearer ...`."
         )
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return type(self), ()
+
 
 class NotAllowed(Terminal):
     """Who asks is known, and may not do this; the message says which key may."""

@@ -3,8 +3,12 @@
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -16,7 +20,10 @@ from waiting import until
 from backstory.app import opened_in_worker
 from backstory.config import Settings
 from backstory.errors import (
+    BackstoryError,
     DatabaseUnreachable,
+    Interrupted,
+    NotRecognized,
     RecordRefused,
     Refused,
     Transient,
@@ -24,12 +31,19 @@ from backstory.errors import (
 )
 from backstory.store.engine import Database
 from backstory.tools.session import Rules
-from backstory.tools.workers import WorkedSession, Workers
+from backstory.tools.workers import Workers
 
 
 def opening(url, home, **settings):
     given = Settings(DATABASE_URL=url, home=home, CONTEXT_MEMORY_ENABLED=True, **settings)
     return partial(opened_in_worker, given, statement_seconds=10)
+
+
+def deep(depth):
+    made = []
+    for _ in range(depth):
+        made = [made]
+    return made
 
 
 def processes():
@@ -58,9 +72,7 @@ def workers(database_url, tmp_path):
 
 
 def worked(session, workers):
-    return WorkedSession(
-        session.database, session.lead_id, session.actor, session.rules, workers=workers
-    )
+    return replace(session, elsewhere=workers)
 
 
 @pytest.fixture
@@ -112,18 +124,34 @@ def test_what_a_session_raises_is_raised_here(database_url, database, tmp_path, 
     assert "CONTEXT_MEMORY_ENABLED" in refusal.value.next_step
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        Refused("not_found", "There is none.", next_step="Ask."),
-        RecordRefused("too large", "22001"),
-        Transient("again"),
-    ],
-    ids=lambda error: type(error).__name__,
-)
-def test_an_error_is_the_same_in_another_process(error):
+def errors(kind=BackstoryError):
+    for each in kind.__subclasses__():
+        if each.__module__ == "backstory.errors":
+            yield each
+            yield from errors(each)
+
+
+GIVEN = {
+    Interrupted: ("pause", "run-1"),
+    NotRecognized: (),
+    RecordRefused: ("too large", "22001"),
+    Refused: ("not_found", "There is none."),
+}
+
+
+@pytest.mark.parametrize("kind", list(errors()))
+def test_an_error_is_the_same_in_another_process(kind):
+    error = kind(*GIVEN.get(kind, ("in words",)))
     other = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
-    assert (type(other), str(other), vars(other)) == (type(error), str(error), vars(error))
+    assert (type(other), str(other), vars(other)) == (kind, str(error), vars(error))
+
+
+@pytest.mark.parametrize("value", ["x" * 2_000_000, deep(700)], ids=["long", "deep"])
+def test_arguments_of_any_size_are_refused_in_words_and_recorded(database, ana, value):
+    said = refused(ana, "create_job", title=value)
+    assert (said["outcome"], "`title`" in said["message"]) == ("invalid_arguments", True)
+    recorded = rows(database, "SELECT outcome FROM tool_calls")
+    assert [outcome for (outcome,) in recorded] == ["invalid_arguments"]
 
 
 def test_many_callers_get_each_their_own_answer(database, ana, bob):
@@ -158,32 +186,78 @@ def test_a_worker_that_was_killed_while_idle_is_replaced_unseen(database, ana):
     assert len(processes()) == 2
 
 
-def test_a_worker_that_is_killed_at_work_is_replaced_and_its_call_can_be_repeated(
-    database_url, database, ana
-):
-    answers = []
+@contextmanager
+def calling(session, database, database_url):
+    """Let a call wait for a lock; yield the list in which its answer comes, or its error."""
+    came = []
 
     def call():
         try:
-            answers.append(ana.call("create_job", {"title": "Garage"}, idempotency_key="k-1"))
+            came.append(session.call("create_job", {"title": "Garage"}, idempotency_key="k-1"))
         except Transient as error:
-            answers.append(error)
+            came.append(error)
 
-    before = [each.pid for each in processes()]
     with psycopg.connect(database_url) as other:
         other.execute(f"SELECT FROM {SCHEMA}.customers FOR UPDATE")
         caller = threading.Thread(target=call)
         caller.start()
         waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         until(lambda: rows(database, waiting))
+        yield came
+        other.rollback()
+    caller.join()
+
+
+def test_a_worker_that_is_killed_at_work_is_replaced_and_its_call_can_be_repeated(
+    database_url, database, ana
+):
+    before = [each.pid for each in processes()]
+    with calling(ana, database, database_url) as came:
         for each in before:
             kill(each)
-        caller.join()
-        other.rollback()
-    assert isinstance(answers[0], Transient)
-    assert "repeat the call" in str(answers[0])
+        until(lambda: came)
+    assert isinstance(came[0], Transient)
+    assert "repeat the call" in str(came[0])
     again = ana.call("create_job", {"title": "Garage"}, idempotency_key="k-1")
     assert (again.outcome, again.replayed, len(jobs(database))) == ("created", False, 1)
+
+
+def test_a_call_that_hangs_is_given_up_and_its_late_answer_is_nobody_s(
+    database_url, database, tmp_path
+):
+    with Workers(1, opening(database_url, tmp_path), longest=1) as workers:
+        ana, bob = (worked(agent(database, lead), workers) for lead in ("ana-2", "bob-1"))
+        with calling(ana, database, database_url) as came:
+            until(lambda: came)
+        assert "took too long" in str(came[0])
+        assert told(bob, "create_job", title="Shed")["job"]["title"] == "Shed"
+
+
+def test_what_is_under_way_is_finished_when_workers_are_closed(database_url, database, tmp_path):
+    workers = Workers(1, opening(database_url, tmp_path))
+    closing = threading.Thread(target=workers.close)
+    with calling(worked(agent(database, "ana-2"), workers), database, database_url) as came:
+        closing.start()
+        time.sleep(0.3)
+        assert closing.is_alive()
+    closing.join()
+    assert (came[0].outcome, processes()) == ("created", [])
+
+
+def test_a_worker_that_cannot_be_started_is_started_later(database, ana):
+    for each in processes():
+        kill(each.pid)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4, before[1]))
+    try:
+        for _ in range(3):
+            with pytest.raises(Transient, match="No process can be started"):
+                ana.call("create_job", {"title": "Garage"})
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    for number in range(4):
+        told(ana, "create_job", title=f"Job {number}")
+    assert len(jobs(database)) == 4
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
@@ -207,15 +281,19 @@ def with_a_clock(url, file):
     return Database.open(url, SCHEMA), Rules(clock=partial(clock_of, file))
 
 
-def test_a_worker_with_a_defect_says_so_and_is_replaced(database_url, database, tmp_path):
+def test_a_defect_is_an_error_where_it_was_asked_for_and_the_worker_serves_on(
+    database_url, database, tmp_path
+):
     flaw = tmp_path / "flaw"
     with Workers(1, partial(with_a_clock, database_url, flaw)) as workers:
         session = worked(agent(database, "ana-2"), workers)
+        before = [each.pid for each in processes()]
         flaw.touch()
         with pytest.raises(RuntimeError, match="ZeroDivisionError"):
             session.call("create_job", {"title": "Garage"})
         flaw.unlink()
         told(session, "create_job", title="Cellar")
+        assert [each.pid for each in processes()] == before
     assert jobs(database) == [("Ana", "Cellar")]
 
 

@@ -191,7 +191,7 @@ def _read_and_write(
     watch: Stopwatch,
 ) -> None:
     if manifest.options.workers > 1:
-        prepare(BACKFILL)
+        prepare(*BACKFILL)
     spill = Spill(Path(run.spill_dir), manifest.partitions)
     work = Work(
         url=database.url,

@@ -154,7 +154,7 @@ def share_out(work: Work, workers: int, told: Told) -> None:
 
 
 def _watch(work: Work, workers: int, told: Told) -> None:
-    context = worker_context(BACKFILL)
+    context = worker_context(*BACKFILL)
     # Without a lock, which a worker could take with it when it is killed: each has its own place.
     done = context.RawArray(c_longlong, workers)
     stopping = context.RawValue(c_bool)

@@ -105,9 +105,9 @@ def recall(
     can be had. `now` is what "yesterday" in the question is counted from. Other texts of the
     customer (notes, jobs, addresses) are ranked `beside` them, by their words: each counts as a
     conversation of one message, and words are as rare as they are in the messages and these texts
-    together. With `spoken` events are neighbours, and no hits, and so is the `talk` that is going
-    on; what told an agent how to behave (text of the system) is neither. Raises UsageError for a
-    `k`, a query or a mode that cannot be; a customer who never spoke of it has no hits.
+    together. The `talk` that is going on is neighbours, and no hits, and with `spoken` so are
+    events; what told an agent how to behave (text of the system) is neither. Raises UsageError for
+    a `k`, a query or a mode that cannot be; a customer who never spoke of it has no hits.
     """
     text = _checked(query, k)
     mode, meaning, note = meant(connection, text, mode=mode, embedder=embedder, embedders=embedders)

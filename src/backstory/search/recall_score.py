@@ -60,8 +60,8 @@ _PLACE_WEIGHTS = tuple(BY_PLACE.values())
 _MEANING_WEIGHTS = tuple(BY_MEANING.values())
 # As plain numbers: an enum takes a microsecond for what is asked thousands of times a call.
 _OPENS, _APART, _ASKS, _ENDS_ASKING, _SPEAKS, _EVENT, _TALK = (flag.value for flag in TurnFlag)
-# What a turn's own flags can be that count.
-_OWN = range(2 * _SPEAKS)
+# The lower flags, up to the last that counts in a turn's own score.
+_LOWER = 2 * _SPEAKS - 1
 
 # These two are for texts in small letters: to ignore the case costs three times as much.
 _TIMES = re.compile(
@@ -190,12 +190,14 @@ class Ranking:
         The sum of what `parts` tells, at a tenth of the price.
         """
         words, nearby, answer, topic, speaker, date, asks, replies = _PLACE_WEIGHTS
-        own = [speaker * bool(f & _SPEAKS) + asks * bool(f & _ENDS_ASKING) for f in _OWN]
+        own = [
+            speaker * bool(f & _SPEAKS) + asks * bool(f & _ENDS_ASKING) for f in range(_LOWER + 1)
+        ]
         flags, run, stretch = self._turns.flags, self._run, self._stretch
         said, near, tops, dated = self._words, self._nearby, self._topic, self._dated
         for number in self._grounded():
             score = words * said[number] + nearby * near.get(number, 0.0)
-            score += own[flags[number] % len(own)] + topic * tops[stretch[number]]
+            score += own[flags[number] & _LOWER] + topic * tops[stretch[number]]
             if number and flags[number - 1] & _ASKS and run[number - 1] == run[number]:
                 score += answer * said[number - 1]
                 score += replies * bool(flags[number - 1] & _ENDS_ASKING)

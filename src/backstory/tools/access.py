@@ -24,9 +24,8 @@ from backstory.model import KeyProfile
 from backstory.store import keys
 from backstory.store.engine import Database, translated
 from backstory.store.keys import ApiKey
-from backstory.tools.session import Rules, Session, open_session
+from backstory.tools.session import Elsewhere, Rules, Session, open_session
 from backstory.tools.staff import Staff
-from backstory.tools.workers import WorkedSession, Workers
 
 TOKEN_PREFIX = "bst_"  # noqa: S105 - the beginning of every token, so that scanners know a leaked one
 LIFETIME = timedelta(minutes=15)
@@ -58,7 +57,8 @@ class _Read(NamedTuple):
 class Access:
     """Tells who asks in one business; many threads may share it.
 
-    `ticks` counts the seconds for which a key is remembered.
+    `elsewhere` does what sessions are asked; `ticks` counts the seconds for which a key is
+    remembered.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class Access:
         database: Database,
         rules: Rules | None = None,
         *,
-        workers: Workers | None = None,
+        elsewhere: Elsewhere | None = None,
         ticks: Callable[[], float] = monotonic,
     ) -> None:
         self._database = database
         self._rules = rules or Rules()
-        self._workers = workers
+        self._elsewhere = elsewhere
         self._keys = _Remembered(ticks)
         self._tokens: dict[str, _Read] = {}
 
@@ -167,15 +167,10 @@ class Access:
         except BadData:
             # Not from it: it says what was wrong.
             raise NotRecognized from None
-        session = self._session(UUID(lead), actor)
+        session = Session(self._database, UUID(lead), actor, self._rules, self._elsewhere)
         if len(self._tokens) >= _MOST_REMEMBERED:
             self._tokens.clear()
         return self._tokens.setdefault(token, _Read(session, UUID(key), expires))
-
-    def _session(self, lead: UUID, actor: str) -> Session:
-        if self._workers is None:
-            return Session(self._database, lead, actor, self._rules)
-        return WorkedSession(self._database, lead, actor, self._rules, workers=self._workers)
 
     def _look_up(self, **asked: Any) -> ApiKey:
         with translated(), self._database.engine.begin() as connection:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -63,14 +63,34 @@ class Rules:
     clock: Clock = field(default=_now, repr=False)
 
 
+class Elsewhere(Protocol):
+    """Does for a session in another process what it would do here."""
+
+    def call(
+        self,
+        session: "Session",
+        name: str,
+        arguments: Mapping[str, Any] | str,
+        idempotency_key: str | None,
+    ) -> Answer:
+        """Do what `Session.call` does."""
+
+    def context(self, session: "Session", query: str, budget: int) -> ContextPack:
+        """Do what `Session.context` does."""
+
+
 @dataclass(frozen=True)
 class Session:
-    """An agent's way to the data of one lead's customer; safe to share between threads."""
+    """An agent's way to the data of one lead's customer; safe to share between threads.
+
+    What takes long is done `elsewhere`, if anything is given there.
+    """
 
     database: Database
     lead_id: UUID
     actor: str = "agent"
     rules: Rules = field(default_factory=Rules)
+    elsewhere: Elsewhere | None = field(default=None, repr=False, compare=False)
 
     @property
     def offered(self) -> tuple[Tool, ...]:
@@ -94,6 +114,8 @@ class Session:
         Under an idempotency key the same arguments are answered as before, others are refused.
         Raises Transient or DatabaseError only if the database does not serve.
         """
+        if self.elsewhere is not None:
+            return self.elsewhere.call(self, name, arguments, idempotency_key)
         started = perf_counter()
         asked: Input | None = None
         try:
@@ -110,6 +132,8 @@ class Session:
         Raises Refused while memory is switched off, UsageError for a budget that holds nothing,
         Transient where the same call may be repeated.
         """
+        if self.elsewhere is not None:
+            return self.elsewhere.context(self, query, budget)
         if not self.rules.memory_enabled:
             raise Refused(
                 "memory_off",

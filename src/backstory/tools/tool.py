@@ -38,9 +38,11 @@ class Input(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _stripped(cls, given: Any) -> Any:
-        if isinstance(given, list):
-            return [cls._stripped(each) for each in given]
-        return _EDGES.sub("", given) if isinstance(given, str) else given
+        return [_bare(each) for each in given] if isinstance(given, list) else _bare(given)
+
+
+def _bare(given: Any) -> Any:
+    return _EDGES.sub("", given) if isinstance(given, str) else given
 
 
 class Part(BaseModel):

@@ -176,7 +176,7 @@ def _run(call: Call, options: "BackfillOptions") -> ExitCode:
     from backstory.processes import BACKFILL, prepare
 
     if options.workers > 1:
-        prepare(BACKFILL)
+        prepare(*BACKFILL)
     from backstory.backfill import journey
 
     with call.app() as app:

@@ -56,7 +56,7 @@ def serve(
         ),
     ] = None,
     threads: Annotated[
-        int, typer.Option(metavar="N", min=1, max=200, help="Requests worked on at once.")
+        int, typer.Option(metavar="N", min=1, max=200, help="Other requests worked on at once.")
     ] = 8,
     log: Annotated[str, typer.Option(metavar="NAME", help="The log that events are of.")] = "audit",
     key_rate: Annotated[
@@ -77,11 +77,12 @@ def serve(
     It takes requests from this machine only, unless --host says otherwise; put a proxy that speaks
     TLS before it then. The schema is made, or brought up to date, first.
     """
-    from backstory.processes import TOOLS, prepare
+    from backstory.processes import TOOLS, out_of_reach, prepare
 
     count = _workers_unasked() if workers is None else workers
     if count:
-        prepare(TOOLS)
+        with out_of_reach():
+            prepare(*TOOLS)
     from backstory.app import open_app
     from backstory.faces.http.service import HttpOptions
     from backstory.faces.http.serving import listening
@@ -132,16 +133,20 @@ def _http_with_mcp(
     hosts: "Collection[str] | None",
 ) -> "FastAPI":
     """Return both as one application; `hosts` are the names by which MCP clients may reach it."""
+    from anyio import CapacityLimiter
+
     from backstory.faces.http.application import Mounted, create_app
     from backstory.faces.http.limits import Buckets, Rate
     from backstory.faces.mcp.http import McpApp
     from backstory.tools.access import Access
 
-    access = Access(app.for_reading(), app.rules, workers=workers)
+    access = Access(app.for_reading(), app.rules, elsewhere=workers)
     wait = Buckets(Rate.of(options.session_rate)).wait
-    mcp = McpApp(access.toolset, hosts=hosts, wait=wait)
+    # As many calls as workers, so that none waits in a thread that another request could use.
+    calls = CapacityLimiter(workers.count) if workers else None
+    mcp = McpApp(access.toolset, hosts=hosts, wait=wait, calls=calls)
     mounts = [Mounted("/mcp", mcp, mcp.running)]
-    return create_app(app, options=options, access=access, mounts=mounts)
+    return create_app(app, options=options, access=access, calls=calls, mounts=mounts)
 
 
 def _reached_by(host: str, names: list[str] | None) -> "Collection[str] | None":

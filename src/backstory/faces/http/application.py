@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio.to_thread
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.datastructures import Headers
@@ -47,16 +48,17 @@ def create_app(
     *,
     options: HttpOptions | None = None,
     access: Access | None = None,
+    calls: CapacityLimiter | None = None,
     mounts: Sequence[Mounted] = (),
 ) -> FastAPI:
     """Return the ASGI application that serves this business.
 
-    `access` is shared with whatever is mounted, so that what one remembers the other does too. The
-    database has to have our schema.
+    `access` is shared with whatever is mounted, so that what one remembers the other does too, and
+    so is how many `calls` of tools there may be at once. The database has to have our schema.
     """
     options = options or HttpOptions()
     access = access or Access(app.for_reading(), app.rules)
-    service = Service(app, access, options)
+    service = Service(app, access, options, calls=calls)
     made = FastAPI(
         title="Backstory",
         version=VERSION,

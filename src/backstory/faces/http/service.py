@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from anyio import CapacityLimiter
 from fastapi import Request
 
 from backstory.app import App
@@ -47,12 +48,16 @@ class Readiness:
 
 @dataclass
 class Service:
-    """The parts that requests share; `queue` is there between start and end."""
+    """The parts that requests share; `queue` is there between start and end.
+
+    `calls` are how many tools may be called at once, in threads beside those of other requests.
+    """
 
     app: App
     access: Access
     options: HttpOptions
     metrics: Metrics = field(default_factory=Metrics)
+    calls: CapacityLimiter | None = None
     readiness: tuple[float, Readiness] | None = None
     _queue: EventQueue | None = None
 

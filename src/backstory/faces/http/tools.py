@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any
 
 import orjson
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from backstory.faces.http.bodies import JSON, Json, json_object
 from backstory.faces.http.callers import Caller, Known, session_of
@@ -104,7 +104,8 @@ def _answering(name: str) -> Answer:
         session = await session_of(request, None)
         arguments = await json_object(request)
         key = _key_of(request)
-        return await run_in_threadpool(_called, request, session, name, arguments, key)
+        call = partial(_called, request, session, name, arguments, key)
+        return await run_sync(call, limiter=service_of(request).calls)
 
     return answer
 

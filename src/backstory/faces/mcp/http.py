@@ -7,6 +7,7 @@ from math import ceil
 from urllib.parse import urlsplit
 
 import orjson
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.datastructures import Headers
@@ -41,7 +42,8 @@ class McpApp:
     reaches the tools of its own alone. `hosts` are the names by which clients may reach it, None
     for any; `origins` are the hosts of web pages that may, the loopback's by default. A browser
     that a page has turned against this machine sends the page's own. `wait`, called on the event
-    loop, says for how many seconds a token has asked enough, 0 if it has not.
+    loop, says for how many seconds a token has asked enough, 0 if it has not. `calls` are how many
+    tools of agents may be called at once.
     """
 
     def __init__(
@@ -51,12 +53,13 @@ class McpApp:
         hosts: Collection[str] | None = LOOPBACK,
         origins: Collection[str] = LOOPBACK,
         wait: Callable[[str], float] = _no_wait,
+        calls: CapacityLimiter | None = None,
     ) -> None:
         self._admit = admit
         self._hosts = hosts
         self._origins = origins
         self._wait = wait
-        self._agents, self._staff = _manager(FOR_AGENTS), _manager(FOR_STAFF)
+        self._agents, self._staff = _manager(FOR_AGENTS, calls), _manager(FOR_STAFF, None)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -145,9 +148,9 @@ def _again(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-def _manager(instructions: str) -> StreamableHTTPSessionManager:
+def _manager(instructions: str, calls: CapacityLimiter | None) -> StreamableHTTPSessionManager:
     return StreamableHTTPSessionManager(
-        server_for(_toolset_of, instructions=instructions),
+        server_for(_toolset_of, instructions=instructions, calls=calls),
         stateless=True,
         json_response=True,
         max_request_body_size=_MAX_BODY,

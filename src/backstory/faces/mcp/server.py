@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 from mcp.server import Server, ServerRequestContext
 from mcp.types import (
@@ -40,8 +41,16 @@ FOR_STAFF = (
 )
 
 
-def server_for(toolset_of: ToolsetOf, *, instructions: str = FOR_AGENTS) -> Server[Any]:
-    """Return a server that asks `toolset_of` whose request each one is, and keeps nothing of it."""
+def server_for(
+    toolset_of: ToolsetOf,
+    *,
+    instructions: str = FOR_AGENTS,
+    calls: CapacityLimiter | None = None,
+) -> Server[Any]:
+    """Return a server that asks `toolset_of` whose request each one is, and keeps nothing of it.
+
+    `calls` are how many tools may be called at once, beside what else is done in threads.
+    """
 
     async def list_tools(ctx: Request, _: PaginatedRequestParams | None) -> ListToolsResult:
         listed = projection(toolset_of(ctx).offered, Format.MCP)
@@ -55,7 +64,7 @@ def server_for(toolset_of: ToolsetOf, *, instructions: str = FOR_AGENTS) -> Serv
             params.arguments or {},
             idempotency_key=_key(ctx),
         )
-        return await run_sync(call)
+        return await run_sync(call, limiter=calls)
 
     return Server(
         "backstory",

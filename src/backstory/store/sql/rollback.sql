@@ -6,7 +6,7 @@ WITH RECURSIVE up AS (
     SELECT m.id AS merge_id, c.id, c.merged_into_id
     FROM customer_merges m JOIN customers c ON c.id = m.survivor_id
     WHERE m.run_id = CAST(:run_id AS uuid) AND m.undone_at IS NULL
-    UNION ALL
+    UNION
     SELECT up.merge_id, c.id, c.merged_into_id FROM up JOIN customers c ON c.id = up.merged_into_id
 ), parted AS (
     SELECT DISTINCT ON (l.id) l.id, m.absorbed_id AS customer_id
@@ -15,7 +15,7 @@ WITH RECURSIVE up AS (
     JOIN leads l ON l.id = CAST(lead.id AS uuid)
     JOIN up ON up.merge_id = m.id AND up.id = l.customer_id
     WHERE m.run_id = CAST(:run_id AS uuid) AND m.undone_at IS NULL
-    ORDER BY l.id, m.merged_at
+    ORDER BY l.id, m.merged_at, m.id DESC
 ), changed AS (
     SELECT DISTINCT ON (x.row_id)
         x.id AS change_id, x.row_id AS id, CAST(x.before ->> 'customer_id' AS uuid) AS customer_id
