@@ -10,6 +10,7 @@ and then once more with a pause before each call, as a model makes one that thin
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -212,12 +213,12 @@ def _agent(
     pause: float,
     seconds: float,
 ) -> None:
-    """Talk with one contact after the other until the time is up, with none of them twice."""
+    """Talk with one contact after the other until the time is up, with none twice if it can be."""
     pick = random.Random(SEED + number)
     spent: dict[str, list[float]] = {}
     failed = 0
     until = perf_counter() + seconds
-    for lead in leads[number::TOOL_CLIENTS]:
+    for lead in itertools.cycle(leads[number::TOOL_CLIENTS]):
         if perf_counter() >= until:
             break
         _, opened = Client(key).post("/v1/sessions", {"lead": lead})

@@ -139,6 +139,11 @@ def served(
         app.database.engine.dispose()
 
 
+def _few(words: Sequence[str]) -> Sequence[str]:
+    """Return words for a server with one worker, unless they say how many: each takes its time."""
+    return words if "--workers" in words else [*words, "--workers", "1"]
+
+
 class Process:
     """`backstory serve` as a process of its own."""
 
@@ -146,7 +151,7 @@ class Process:
         self._said = home / "serve.err"
         with self._said.open("w") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "backstory", "serve", "--port", "0", *words],
+                [sys.executable, "-m", "backstory", "serve", "--port", "0", *_few(words)],
                 env={"PATH": os.environ["PATH"], "HOME": str(home), "DATABASE_URL": url}
                 | {"BACKSTORY_HOME": str(home), "CONTEXT_MEMORY_ENABLED": "true"}
                 | environment,

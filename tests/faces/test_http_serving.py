@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import httpx2
+import psutil
 import psycopg
 import pytest
 from http_world import Process, bearer, event, served
@@ -131,10 +132,14 @@ def test_clients_that_repeat_lose_and_double_nothing_when_the_server_is_killed(
         assert len(kept) - sent in {0, 1}
 
 
-def test_a_tool_that_was_called_is_answered_before_it_ends(database_url, tmp_path, keys):
-    """The customer is locked, so that the call waits in a worker while the server is to end."""
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_tool_that_was_called_is_answered_before_it_ends(database_url, tmp_path, keys, workers):
+    """The customer is locked, so that the call waits while all processes are asked to end."""
     answers = []
-    with psycopg.connect(database_url) as lock, Process(database_url, tmp_path) as server:
+    with (
+        psycopg.connect(database_url) as lock,
+        Process(database_url, tmp_path, "--workers", workers) as server,
+    ):
         token = httpx2.post(
             f"{server.url}/v1/sessions", json={"lead": "ana-2"}, headers=bearer(keys[0])
         ).json()["token"]
@@ -148,25 +153,60 @@ def test_a_tool_that_was_called_is_answered_before_it_ends(database_url, tmp_pat
         client.start()
         waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         until(lambda: lock.execute(waiting).fetchall())
-        server.process.send_signal(signal.SIGTERM)
+        # As a service manager does.
+        family = family_of(server)
+        for each in family:
+            each.send_signal(signal.SIGTERM)
         time.sleep(0.5)
         assert server.process.poll() is None
         lock.rollback()
         client.join()
         assert server.process.wait(timeout=30) == 0, server.said()
+        until(lambda: not any(each.is_running() for each in family))
     assert answers == [200]
 
 
+def family_of(server):
+    """Return the processes of a server: its own, and those that it has started."""
+    own = psutil.Process(server.process.pid)
+    return [own, *own.children(recursive=True)]
+
+
 def test_nothing_of_a_server_is_left_that_was_killed(database_url, tmp_path):
-    connected = (
-        "SELECT FROM pg_stat_activity"
-        " WHERE application_name = 'backstory' AND datname = current_database()"
-    )
-    with psycopg.connect(database_url, autocommit=True) as other:
-        with Process(database_url, tmp_path, "--workers", "3") as server:
-            assert len(other.execute(connected).fetchall()) >= 3
-            server.process.kill()
-        until(lambda: not other.execute(connected).fetchall())
+    with Process(database_url, tmp_path, "--workers", "3") as server:
+        family = family_of(server)
+        assert len(family) >= 1 + 3
+        server.process.kill()
+    until(lambda: not any(each.is_running() for each in family))
+
+
+def test_other_requests_do_not_wait_behind_tools(database_url, tmp_path, keys):
+    """More calls than workers and threads wait for a customer that is locked."""
+    few = ("--workers", "1", "--threads", "2")
+    with psycopg.connect(database_url) as lock, Process(database_url, tmp_path, *few) as server:
+        token = httpx2.post(
+            f"{server.url}/v1/sessions", json={"lead": "ana-2"}, headers=bearer(keys[0])
+        ).json()["token"]
+        answers = []
+
+        def call(number):
+            given = {"json": {"title": f"Job {number}"}, "headers": bearer(token), "timeout": 60}
+            answers.append(httpx2.post(f"{server.url}/v1/tools/create_job", **given).status_code)
+
+        lock.execute("SELECT FROM backstory.customers FOR UPDATE")
+        clients = [threading.Thread(target=call, args=[number]) for number in range(6)]
+        for client in clients:
+            client.start()
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        until(lambda: lock.execute(waiting).fetchall())
+        time.sleep(0.3)
+        assert httpx2.get(f"{server.url}/readyz", timeout=5).status_code == 200
+        listed = httpx2.get(f"{server.url}/v1/customers", headers=bearer(keys[1]), timeout=5)
+        assert (listed.status_code, answers) == (200, [])
+        lock.rollback()
+        for client in clients:
+            client.join()
+    assert answers == [200] * 6
 
 
 def free_port():

@@ -21,6 +21,7 @@ from backstory.memory.ranking import Match, Ranked
 from backstory.memory.telling import TALK
 from backstory.memory.weighing import weigh
 from backstory.model import Channel, LeadSource, MemorySource
+from backstory.search import recall
 from backstory.store.linking import link_leads
 
 
@@ -202,7 +203,11 @@ def test_the_talk_that_is_going_on_is_not_from_before(jane):
     assert "of now" not in said
 
 
-def test_a_long_talk_does_not_hide_what_was_said_before(jane):
+@pytest.mark.parametrize("large", [5_000, 20])
+def test_a_long_talk_does_not_hide_what_was_said_before(jane, monkeypatch, large):
+    """However many messages are ranked by the database first."""
+    monkeypatch.setattr(recall, "LARGE", large)
+    monkeypatch.setattr(recall, "_FINALISTS", 20)
     jane.says("the harp of yore", NOW - timedelta(days=40))
     for number in range(60):
         jane.says(f"the green harp, number {number}", NOW - timedelta(seconds=number))

@@ -81,12 +81,14 @@ CROSS JOIN (SELECT array_agg(p.number) AS turns, array_agg(p.word) AS words FROM
 -- name: recall_best_by_words
 -- The messages of a customer that say most of some words, by BM25, and how many have each word.
 WITH said AS MATERIALIZED (
-    SELECT m.id, m.search
+    SELECT m.id, m.search,
+           coalesce(m.conversation_id = CAST(:talk AS uuid)
+                    AND m.created_at >= CAST(:talk_since AS timestamptz), false) AS of_talk
     FROM messages AS m
     WHERE m.customer_id = CAST(:customer_id AS uuid) AND m.search @@ CAST(:any_word AS tsquery)
       AND NOT (m.role = 'system' AND m.kind = 'text')
 ), posting AS MATERIALIZED (
-    SELECT s.id, length(s.search) AS length, w.number AS word
+    SELECT s.id, length(s.search) AS length, s.of_talk, w.number AS word
     FROM unnest(CAST(:words AS tsquery[])) WITH ORDINALITY AS w (word, number)
     JOIN said AS s ON s.search @@ w.word
 ), frequency AS (
@@ -99,6 +101,7 @@ WITH said AS MATERIALIZED (
     SELECT p.id
     FROM posting AS p
     JOIN frequency AS f ON f.word = p.word
+    WHERE NOT p.of_talk
     GROUP BY p.id, p.length
     ORDER BY sum(f.rarity) / (1 + CAST(:k1 AS double precision) * (
                  1 - CAST(:b AS double precision) + CAST(:b AS double precision)
@@ -118,6 +121,8 @@ WHERE m.customer_id = CAST(:customer_id AS uuid)
        OR m.author = CAST(:speaker AS text) OR m.role = CAST(:speaker AS text))
   AND (CAST(:since AS timestamptz) IS NULL OR m.created_at >= CAST(:since AS timestamptz))
   AND (CAST(:until AS timestamptz) IS NULL OR m.created_at < CAST(:until AS timestamptz))
+  AND (m.conversation_id IS DISTINCT FROM CAST(:talk AS uuid)
+       OR m.created_at < CAST(:talk_since AS timestamptz))
   AND NOT (m.role = 'system' AND m.kind = 'text')
 ORDER BY m.created_at DESC, m.seq DESC, m.id DESC
 LIMIT CAST(:limit AS bigint);
