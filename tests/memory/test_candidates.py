@@ -209,6 +209,8 @@ def test_a_long_talk_does_not_hide_what_was_said_before(jane, monkeypatch, large
     monkeypatch.setattr(recall, "LARGE", large)
     monkeypatch.setattr(recall, "_FINALISTS", 20)
     jane.says("the harp of yore", NOW - timedelta(days=40))
+    for number in range(10):
+        jane.says(f"nothing {number}", NOW - timedelta(days=30 - number))
     for number in range(60):
         jane.says(f"the green harp, number {number}", NOW - timedelta(seconds=number))
     assert "yore" in summaries(fetched(jane, "the green harp"))
