@@ -85,6 +85,10 @@ HELLO = json.dumps(
     }
 )
 READY = '{"jsonrpc": "2.0", "method": "notifications/initialized"}'
+CALL = (
+    '{"jsonrpc": "2.0", "id": %d, "method": "tools/call",'
+    ' "params": {"name": "add_address", "arguments": {"line1": "12 Oak St", "city": "Austin"}}}'
+)
 LIST = '{"jsonrpc": "2.0", "id": 2, "method": "tools/list"}'
 
 
@@ -95,6 +99,15 @@ def test_standard_output_holds_the_protocol_and_nothing_else(terminal):
     assert told[1]["result"]["serverInfo"]["name"] == "backstory"
     assert len(told[2]["result"]["tools"]) == 7
     assert "Traceback" not in err
+
+
+def test_calls_that_are_piped_in_are_answered_before_it_ends(terminal):
+    calls = [CALL % number for number in range(3, 9)]
+    code, lines, err = talked(terminal, HELLO, READY, *calls)
+    assert code == 0, err
+    told = {each["id"]: each["result"] for each in map(json.loads, lines)}
+    outcomes = [told[number]["structuredContent"]["outcome"] for number in range(3, 9)]
+    assert sorted(outcomes) == ["created", *["duplicate"] * 5]
 
 
 def test_an_unknown_lead_is_told_on_standard_error(terminal):
